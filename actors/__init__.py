@@ -1,0 +1,1 @@
+"""Run these functions on these values: tapes, executors and the Ray actors that play them."""

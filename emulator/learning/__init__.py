@@ -1,0 +1,1 @@
+"""What devices and servers compute: data sets, models, steps, and what a step costs."""

@@ -1,0 +1,26 @@
+"""The protocols a scenario can name: settings class and entry point of each."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from emulator.protocols.fedadam import FedAdamSettings, fedadam
+from emulator.protocols.fedavg import FedAvgSettings, fedavg
+from emulator.protocols.fedprox import FedProxSettings, fedprox
+from emulator.protocols.settings import Settings
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A protocol: ``await run(world, settings)`` plays it; ``about`` is one line for ``emulator list protocols``."""
+
+    settings: type[Settings]
+    run: Callable[[Any, Any], Awaitable[None]]
+    about: str
+
+
+PROTOCOLS: dict[str, Entry] = {
+    "fedavg": Entry(FedAvgSettings, fedavg, "federated averaging (McMahan et al. 2017)"),
+    "fedprox": Entry(FedProxSettings, fedprox, "FedAvg with a proximal term on the device (Li et al. 2020)"),
+    "fedadam": Entry(FedAdamSettings, fedadam, "FedAvg with Adam at the server (Reddi et al. 2021)"),
+}

@@ -1,0 +1,35 @@
+"""Settings that several protocols share. Each protocol file derives its own; a scenario's ``protocol:`` block is one."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Settings(BaseModel):
+    """Frozen, closed, finite: an unknown key, a NaN or a change after the start is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class RoundSettings(Settings):
+    """What every synchronous protocol needs."""
+
+    rounds: int = Field(ge=1, description="number of rounds (upper bound when a stop is set)")
+    cohort: int = Field(ge=1, description="devices sampled per round, without replacement")
+
+
+class LocalTraining(RoundSettings):
+    """Local minibatch SGD on the device: ``local_epochs`` passes over the local data, or ``local_steps`` minibatches."""
+
+    local_epochs: int | None = Field(default=None, ge=1, description="passes over the local data (default 1)")
+    local_steps: int | None = Field(default=None, ge=1, description="minibatches a round, instead of local_epochs")
+    batch_size: int = Field(default=16, ge=1, description="samples per minibatch; the last one may be smaller")
+    learning_rate: float = Field(gt=0, description="step size of local SGD")
+    momentum: float = Field(default=0.0, ge=0, lt=1, description="heavy-ball momentum of local SGD")
+    weight_decay: float = Field(default=0.0, ge=0, description="L2 coefficient added to the gradient")
+
+    @model_validator(mode="after")
+    def _one_measure_of_work(self) -> Self:
+        if self.local_epochs is not None and self.local_steps is not None:
+            raise ValueError("local_epochs and local_steps exclude each other; give one of them")
+        return self

@@ -1,0 +1,1 @@
+"""Bytes and seconds: links, cells and how flows share them."""
