@@ -59,3 +59,8 @@ class Decision(NamedTuple):
     round: int
     time_ns: int
     value: object  # JSON: what was read
+
+
+PAYLOAD = frozenset({"weights", "update", "smashed", "cut_gradient", "labels", "mask"})
+OVERHEAD = frozenset({"scale", "seed", "control", "framing"})
+KINDS = PAYLOAD | OVERHEAD

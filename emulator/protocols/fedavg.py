@@ -1,11 +1,30 @@
-"""FedAvg: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017, Algorithm 1."""
+"""FedAvg: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017.
 
+Algorithm 1. The average is weighted by samples, n_k / n over the devices that took part.
+"""
+
+from emulator.learning.aggregation import average
+from emulator.learning.sgd import LocalSGD, Problem
+from emulator.protocols.local_training import cohort_updates, local_sgd, start
 from emulator.protocols.settings import LocalTraining
+from emulator.protocols.verbs import World
 
 
 class FedAvgSettings(LocalTraining):
     """Settings of FedAvg: exactly those of local training."""
 
 
-async def fedavg(world: object, settings: object) -> None:
-    """Play the protocol."""
+async def fedavg(world: World, problem: Problem, settings: LocalTraining) -> None:
+    """Algorithm 1."""
+    await averaging(world, problem, settings, local_sgd(problem, settings))
+
+
+async def averaging(world: World, problem: Problem, settings: LocalTraining, sgd: LocalSGD) -> None:
+    """Rounds of local training and weighted averaging. A round that nobody survives leaves the weights as they are."""
+    weights = await start(world, problem)
+    for _ in range(settings.rounds):
+        samples, updates = await cohort_updates(world, weights, sgd, settings.cohort)
+        if sum(samples):
+            weights = await world.server.compute(average, samples, *updates)
+        del updates  # a name would keep this round's updates alive through the next
+        world.report(weights)

@@ -1,0 +1,111 @@
+"""What is played: operations that name their step by module path, and programs of them that travel as one call."""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol
+
+from actors.values import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A value that is made where it is used: ``function(resources, **settings)``, e.g. a device's data shard.
+
+    ``function`` is ``package.module:name``. A source costs no virtual time and no bytes; the player keeps nothing of it.
+    """
+
+    function: str
+    settings: tuple[tuple[str, Any], ...] = ()
+
+
+class Result(NamedTuple):
+    """Output ``index`` of operation ``op``."""
+
+    op: int
+    index: int
+
+
+class Place(NamedTuple):
+    """Where the verb came from, for the message when it fails: device, round, virtual seconds, protocol line."""
+
+    node: str
+    round: int
+    time_s: float
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation of a program. ``inputs``: a ``Result``, a ``Source`` or plain data; ``outputs``: how many values."""
+
+    op: int
+    function: str
+    inputs: tuple[Any, ...]
+    settings: dict[str, Any]
+    outputs: int | None  # None: the step gives one value; n: a tuple of n values
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Steps of one lane, in order: needs ``arguments`` (results of earlier programs), gives back ``returns``."""
+
+    lane: int
+    steps: tuple[Step, ...]
+    arguments: tuple[Result, ...]
+    returns: tuple[Result, ...]
+    flops: int
+
+
+class Pending(Protocol):
+    """An observation under way: off the tape, off the clock."""
+
+    def ready(self) -> bool:
+        """Whether ``results`` would return at once."""
+
+    def results(self) -> list[Tree]:
+        """One value per program; blocks. Raises what the steps raised."""
+
+
+class Executor(Protocol):
+    """How a tape is played. ``play`` may return before the work is done; ``fetch`` and ``results`` wait."""
+
+    name: str
+    calls: int  # Ray calls so far; 0 where there are none
+
+    def play(self, programs: list[Program]) -> None:
+        """Run programs whose arguments were played before; keep what they return."""
+
+    def fetch(self, result: Result) -> Tree:
+        """The data of a returned result. Blocks."""
+
+    def drop(self, result: Result) -> None:
+        """Nobody will ask for this result again."""
+
+    def observe(self, programs: list[Program]) -> Pending:
+        """Run programs beside the tape; nothing of them is kept."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+class StepFailed(Exception):
+    """A step raised. The message names step, device, round, virtual time and the protocol line that asked for it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
+@cache
+def resolve(path: str) -> Any:
+    """The function that ``package.module:name`` names."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
+def path_of(function: Any) -> str:
+    """``package.module:name`` of a top-level function; raises ValueError for anything else."""
+    if "." in function.__qualname__ or function.__module__ == "__main__":
+        raise ValueError(f"a step must be a top-level function of an importable module; got {function!r}")
+    return f"{function.__module__}:{function.__qualname__}"

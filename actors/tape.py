@@ -1,0 +1,203 @@
+"""The tape: every compute as an operation, held back in its lane until another lane needs a result.
+
+A lane is the order of one device. When a result is needed elsewhere, the lane's recorded operations leave as one program.
+What nothing refers to any more is not returned, and what nobody needs is never run: a ``Handle`` that goes out of scope
+tells the tape at once (CPython counts references), and an operation without a living result is dropped with its inputs.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.program import Executor, Place, Program, Result, Source, Step
+from actors.values import Spec, Tree
+
+
+@dataclass(eq=False, slots=True)
+class Op:
+    """A recorded operation. ``handles`` and ``uses`` count, per output, living handles and held operations that read it."""
+
+    step: Step
+    lane: int
+    flops: int
+    outputs: int
+    resolved: bool = False
+    shipped: bool = False
+    dead: bool = False
+    handles: list[int] = field(default_factory=list)
+    uses: list[int] = field(default_factory=list)
+
+
+class Handle:
+    """A value to be: ``spec`` tells its shapes and bytes now, its data exist once the executor has played it.
+
+    ``place`` is the node where it is. A handle of the same data at another node is another handle.
+    """
+
+    __slots__ = ("__weakref__", "index", "origin", "place", "spec", "tape")
+
+    def __init__(self, tape: "Tape", origin: Op | Source, index: int, spec: Spec, place: Any) -> None:
+        self.tape = tape
+        self.origin = origin
+        self.index = index
+        self.spec = spec
+        self.place = place
+        tape.living += 1
+        if isinstance(origin, Op):
+            origin.handles[index] += 1
+
+    def __del__(self) -> None:
+        self.tape.living -= 1
+        if isinstance(self.origin, Op):
+            self.tape.release(self.origin, self.index)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the value's tensors."""
+        return self.spec.nbytes
+
+    @property
+    def op(self) -> int | None:
+        """Number of the operation that makes this value; None for a source."""
+        return self.origin.step.op if isinstance(self.origin, Op) else None
+
+    def at(self, place: Any) -> "Handle":
+        """The same data at another node."""
+        return Handle(self.tape, self.origin, self.index, self.spec, place)
+
+    def reference(self) -> Result | Source:
+        """How a program names this value."""
+        if isinstance(self.origin, Op):
+            return Result(self.origin.step.op, self.index)
+        return self.origin
+
+
+class Tape:
+    """Records operations and ships them to an executor. ``living`` counts handles; ``skipped`` counts operations never run."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self.living = 0
+        self.skipped = 0
+        self.played = 0
+        self._held: dict[int, dict[int, Op]] = {}  # lane -> op number -> op, in order
+        self._ops: dict[int, Op] = {}  # those whose results may still be asked for
+
+    def record(self, op: int, lane: int, call: tuple[str, tuple[Any, ...], dict[str, Any]], about: tuple[int | None, int, Place]) -> Op:
+        """Append an operation to a lane: ``call`` is (function, inputs, settings), ``about`` (outputs, FLOPs, place).
+
+        Inputs are handles or plain data. Results that come from other lanes are shipped now.
+        """
+        function, inputs, settings = call
+        outputs, flops, place = about
+        self.need(item for item in inputs if isinstance(item, Handle) and _elsewhere(item, lane))
+        references = tuple(item.reference() if isinstance(item, Handle) else item for item in inputs)
+        count = 1 if outputs is None else outputs
+        made = Op(Step(op, function, references, settings, outputs, place), lane, flops, count)
+        made.handles, made.uses = [0] * count, [0] * count
+        for result in references:
+            if isinstance(result, Result):
+                self._ops[result.op].uses[result.index] += 1
+        self._ops[op] = self._held.setdefault(lane, {})[op] = made
+        return made
+
+    def resolve(self, op: Op) -> None:
+        """The operation has ended in virtual time: it may be played."""
+        op.resolved = True
+
+    def cancel(self, op: Op) -> None:
+        """The operation was cut off: it is never played."""
+        if not op.dead and not op.shipped:
+            self._kill([op])
+
+    def need(self, handles: Iterable[Handle]) -> None:
+        """Ship the lanes that hold these values, so that their results exist (or will) for others."""
+        lanes = {
+            handle.origin.lane: None
+            for handle in handles
+            if isinstance(handle.origin, Op) and not handle.origin.shipped
+        }
+        batches = [ops for lane in lanes if (ops := self._take(lane))]
+        if batches:
+            self.executor.play([self._program(ops) for ops in batches])
+        for op in (op for ops in batches for op in ops):
+            self._forget_inputs(op)
+
+    def fetch(self, handle: Handle) -> Tree:
+        """The data of a value. Blocks until it has been played."""
+        self.need([handle])
+        reference = handle.reference()
+        if isinstance(reference, Source):
+            raise ValueError("a source stays where it is; compute on it instead")
+        return self.executor.fetch(reference)
+
+    def release(self, op: Op, index: int) -> None:
+        """One handle of this output is gone."""
+        op.handles[index] -= 1
+        self._let_go(op, index)
+
+    def _let_go(self, op: Op, index: int) -> None:
+        if op.handles[index] or op.uses[index] or op.dead:
+            return
+        if op.shipped:
+            self.executor.drop(Result(op.step.op, index))
+        if not any(op.handles) and not any(op.uses):
+            if op.shipped:
+                self._ops.pop(op.step.op, None)
+            elif op.resolved:
+                self._kill([op])
+
+    def _kill(self, doomed: list[Op]) -> None:
+        """Drop operations that nobody needs, and what only they needed."""
+        while doomed:
+            op = doomed.pop()
+            op.dead = True
+            self.skipped += 1
+            self._held[op.lane].pop(op.step.op, None)
+            self._ops.pop(op.step.op, None)
+            for source in self._release_inputs(op):
+                doomed.append(source)
+
+    def _release_inputs(self, op: Op) -> list[Op]:
+        unneeded = []
+        for result in op.step.inputs:
+            if isinstance(result, Result):
+                source = self._ops[result.op]
+                source.uses[result.index] -= 1
+                if not source.shipped and source.resolved and not any(source.handles) and not any(source.uses):
+                    unneeded.append(source)
+                elif source.shipped:
+                    self._let_go(source, result.index)
+        return unneeded
+
+    def _take(self, lane: int) -> list[Op]:
+        """The lane's operations that have ended in virtual time; they count as shipped from now on."""
+        held = self._held.get(lane, {})
+        ops = [op for op in held.values() if op.resolved]
+        for op in ops:
+            del held[op.step.op]
+            op.shipped = True
+        self.played += len(ops)
+        return ops
+
+    def _program(self, ops: list[Op]) -> Program:
+        inside = {op.step.op for op in ops}
+        inner = Counter(item for op in ops for item in op.step.inputs if isinstance(item, Result))
+        arguments = tuple(result for result in inner if result.op not in inside)
+        made = [(op, Result(op.step.op, index)) for op in ops for index in range(op.outputs)]
+        returns = tuple(
+            result for op, result in made if op.handles[result.index] or op.uses[result.index] > inner[result]
+        )
+        return Program(ops[0].lane, tuple(op.step for op in ops), arguments, returns, sum(op.flops for op in ops))
+
+    def _forget_inputs(self, op: Op) -> None:
+        for result in op.step.inputs:
+            if isinstance(result, Result):
+                source = self._ops[result.op]
+                source.uses[result.index] -= 1
+                self._let_go(source, result.index)
+
+
+def _elsewhere(handle: Handle, lane: int) -> bool:
+    return isinstance(handle.origin, Op) and handle.origin.lane != lane

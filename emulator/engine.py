@@ -1,0 +1,85 @@
+"""What all verbs of a run share: the clock, the tape, the network, operation numbers and the rows that verbs leave."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from actors.program import Executor
+from actors.tape import Tape
+from emulator.rows import Event
+from emulator.tasks import Clock
+from network.star import Star
+
+SERVER = "server"  # the server's node name
+
+Finish = Literal["done", "cut off", "lost", "stopped"]
+
+
+class Serving(Protocol):
+    """A verb in service: it has an operation number and can tell its row at any time."""
+
+    def event(self, cause: Finish) -> Event:
+        """The row of what was done by now."""
+
+
+@dataclass
+class Totals:
+    """What has ended since the last report: payload bytes each way, overhead bytes, FLOPs."""
+
+    uplink_bytes: int = 0
+    downlink_bytes: int = 0
+    overhead_bytes: int = 0
+    device_flops: int = 0
+    server_flops: int = 0
+
+    def add(self, row: Event) -> None:
+        """Count a finished row."""
+        if row.direction == "uplink":
+            self.uplink_bytes += row.bytes
+        elif row.direction == "downlink":
+            self.downlink_bytes += row.bytes
+        elif row.node == SERVER:
+            self.server_flops += row.flops
+        else:
+            self.device_flops += row.flops
+        self.overhead_bytes += row.overhead_bytes
+
+
+class Engine:
+    """One run's machinery. ``rows`` collects finished events in operation order, without gaps."""
+
+    def __init__(self, clock: Clock, executor: Executor, star: Star) -> None:
+        self.clock = clock
+        self.tape = Tape(executor)
+        self.star = star
+        self.round = 1
+        self.numbers = 0
+        self.rows: list[Event] = []
+        self.totals = Totals()
+        self._serving: dict[int, Serving] = {}
+        self._ended: dict[int, Event] = {}  # finished, but an earlier operation is still under way
+        self._next = 0
+
+    def number(self, verb: Serving) -> int:
+        """The verb's service starts: its operation number, counted in the order of service."""
+        op = self.numbers
+        self.numbers += 1
+        self._serving[op] = verb
+        return op
+
+    def ended(self, op: int | None, cause: Finish) -> None:
+        """The verb's service ends now; a verb that never started leaves no row."""
+        if op is None:
+            return
+        row = self._ended[op] = self._serving.pop(op).event(cause)
+        self.totals.add(row)
+        while self._next in self._ended:
+            self.rows.append(self._ended.pop(self._next))
+            self._next += 1
+
+    def in_flight(self) -> list[Event]:
+        """Rows of what is in service now, as if it were stopped at this instant, in operation order."""
+        return [self._serving[op].event("stopped") for op in sorted(self._serving)]
+
+    def unsorted(self) -> list[Event]:
+        """Finished rows that still wait for an earlier operation, in operation order."""
+        return [self._ended[op] for op in sorted(self._ended)]

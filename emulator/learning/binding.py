@@ -1,0 +1,68 @@
+"""Puts weights into a model without copying the model: one empty module per thread and model, bound for a while."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emulator.learning.models import ModelSpec, build
+
+Weights = dict[str, Tensor]  # parameter and buffer name -> tensor; BatchNorm's running statistics are weights too
+
+_LOCAL = threading.local()  # the clock traces while the server's lane trains: each thread binds modules of its own
+
+
+def _skeleton(spec: ModelSpec) -> tuple[nn.Sequential, dict[str, tuple[dict[str, Any], str]]]:
+    """The model without data, and for each weight the dictionary of its module that holds it."""
+    found = _LOCAL.__dict__.setdefault("skeletons", {})
+    if spec not in found:
+        model = build(spec)
+        slots: dict[str, tuple[dict[str, Any], str]] = {}
+        for prefix, module in model.named_modules():
+            for holder in (module._parameters, module._buffers):
+                for name, tensor in holder.items():
+                    if tensor is not None:
+                        slots[f"{prefix}.{name}"] = (holder, name)
+        found[spec] = (model, slots)
+    skeleton: tuple[nn.Sequential, dict[str, tuple[dict[str, Any], str]]] = found[spec]
+    return skeleton
+
+
+def parameter_names(spec: ModelSpec) -> frozenset[str]:
+    """Names of the weights that are trained; the others are buffers."""
+    return frozenset(name for name, _ in build(spec).named_parameters())
+
+
+@contextmanager
+def bound(spec: ModelSpec, weights: Weights, *, training: bool) -> Iterator[nn.Sequential]:
+    """The model of ``spec`` with these very tensors inside, for the length of the block.
+
+    Raises ValueError when the names do not match. In training, BatchNorm changes the bound running statistics in place:
+    bind copies.
+    """
+    model, slots = _skeleton(spec)
+    if slots.keys() != weights.keys():
+        wrong = sorted(slots.keys() ^ weights.keys())
+        raise ValueError(f"weights of {spec.name}: missing or unexpected names {wrong[:5]}")
+    empty = {name: holder[key] for name, (holder, key) in slots.items()}
+    for name, (holder, key) in slots.items():
+        holder[key] = weights[name]
+    model.train(training)
+    try:
+        yield model
+    finally:
+        for name, (holder, key) in slots.items():
+            holder[key] = empty[name]
+
+
+def clone(weights: Weights) -> Weights:
+    """Copies that may be changed in place."""
+    return {name: tensor.clone() for name, tensor in weights.items()}
+
+
+def zeros_like(weights: Weights) -> Weights:
+    """Zeros of the same names and shapes."""
+    return {name: torch.zeros_like(tensor) for name, tensor in weights.items()}

@@ -1,0 +1,193 @@
+"""What a step costs, found by running it on ``meta`` tensors: FLOPs, bytes touched and the peak of live storages.
+
+There is no cost formula for any step: the function that trains is the function that is measured. FLOPs are counted by
+torch's own registry (``torch.utils.flop_counter``: 2 per multiply-add; convolutions and matrix products only). Bytes are
+those of every operator's tensor inputs and outputs; views touch none. The peak counts each storage once, from the
+operator that makes it to the moment it is freed.
+"""
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from actors.values import Spec, Tree, leaves
+
+CONVOLUTIONS = frozenset({"convolution", "_convolution", "convolution_backward"})
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """What a step costs: ``ops`` are (class, FLOPs, bytes, count) with class ``conv``, ``matmul`` or ``elementwise``."""
+
+    ops: tuple[tuple[str, int, int, int], ...]
+    flops: int
+    bytes: int
+    peak_bytes: int
+
+
+class Meter(TorchDispatchMode):
+    """Counts what the torch operators inside its ``with`` do, on meta or on real tensors alike."""
+
+    active: "Meter | None" = None
+
+    def __init__(self, *, compose: bool = True) -> None:
+        super().__init__()
+        self.compose = compose
+        self.ops: Counter[tuple[str, int, int]] = Counter()
+        self.live_bytes = 0
+        self.peak_bytes = 0
+        self._storages: dict[int, int] = {}
+
+    def __enter__(self) -> "Meter":
+        self._outer, Meter.active = Meter.active, self
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        Meter.active = self._outer
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+
+    def hold(self, tree: Tree) -> None:
+        """Count tensors that were there before as live (once per storage)."""
+        for leaf in leaves(tree):
+            if isinstance(leaf, torch.Tensor):
+                self._see(leaf)
+
+    def cost(self) -> Cost:
+        """What was counted so far."""
+        ops = tuple((kind, flops, size, count) for (kind, flops, size), count in sorted(self.ops.items()))
+        return Cost(
+            ops, sum(op[1] * op[3] for op in ops), sum(op[2] * op[3] for op in ops), self.peak_bytes
+        )
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        inputs = [leaf for leaf in leaves([args, kwargs]) if isinstance(leaf, torch.Tensor)]
+        outputs = [leaf for leaf in leaves(out) if isinstance(leaf, torch.Tensor)]
+        for tensor in outputs:
+            self._see(tensor)
+        if not _is_view(func, inputs, outputs):
+            written = outputs or _written(func, args)
+            size = sum(t.numel() * t.element_size() for t in (*inputs, *written))
+            self.ops[(*_flops(func, args, kwargs, out), size)] += 1
+        return out
+
+    def _see(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self._storages:
+            size = storage.nbytes()
+            self._storages[key] = size
+            self.live_bytes += size
+            self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+            weakref.finalize(storage, self._freed, key)
+
+    def _freed(self, key: int) -> None:
+        self.live_bytes -= self._storages.pop(key, 0)
+
+
+def _flops(func: Any, args: Any, kwargs: Any, out: Any) -> tuple[str, int]:
+    packet = func._overloadpacket
+    formula = flop_registry.get(packet)
+    if formula is None:
+        return "elementwise", 0
+    kind = "conv" if packet.__name__ in CONVOLUTIONS else "matmul"
+    return kind, int(formula(*args, **kwargs, out_val=out))
+
+
+def _written(func: Any, args: Any) -> list[torch.Tensor]:
+    """What an operator without outputs changes in place (the ``_foreach_..._`` family)."""
+    changed = [
+        value
+        for argument, value in zip(func._schema.arguments, args, strict=False)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+    return [leaf for leaf in leaves(changed) if isinstance(leaf, torch.Tensor)]
+
+
+def _is_view(func: Any, inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> bool:
+    """Whether an operator touches no element: its outputs only look at its inputs' storages."""
+    if func._schema.is_mutable or not outputs:
+        return False
+    known = {t.untyped_storage()._cdata for t in inputs}
+    return all(t.untyped_storage()._cdata in known for t in outputs)
+
+
+# ---- loops: only distinct bodies are traced -------------------------------------------------------------------------
+
+_BODIES: dict[Any, tuple[Counter[tuple[str, int, int]], int]] = {}
+
+
+def repeat(body: Callable[[Any, Tree], None], state: Any, batches: Any) -> None:
+    """``for batch in batches: body(state, batch)``, whose cost is the sum of its bodies' and whose peak is their maximum.
+
+    ``state`` is changed in place and must keep its shapes; it has a hashable ``key`` that, with the batch's shapes, fixes
+    what the body does. ``batches`` iterates over real batches, and ``batches.distinct()`` gives (batch, count) pairs, one
+    per distinct shape: only those are run on meta, and only once for all devices.
+    """
+    meter = Meter.active
+    if meter is None or not meter.compose:
+        for batch in batches:
+            body(state, batch)
+        return
+    distinct: Iterator[tuple[Callable[[], Tree], int]] = batches.distinct()
+    for make, count in distinct:
+        _measured_body(meter, (body, state), make, count)
+
+
+def _measured_body(meter: Meter, call: tuple[Callable[[Any, Tree], None], Any], make: Callable[[], Tree], count: int) -> None:
+    body, state = call
+    outer, outer_peak = meter.ops, meter.peak_bytes
+    meter.ops, meter.peak_bytes, base = Counter(), meter.live_bytes, meter.live_bytes
+    batch = make()
+    key = (body, state.key, Spec.of(batch))
+    known = _BODIES.get(key)
+    making = meter.ops
+    if known is None:
+        meter.ops = Counter()
+        body(state, batch)
+        known = _BODIES[key] = (meter.ops, meter.peak_bytes - base)
+    ops, above = known
+    meter.peak_bytes = max(outer_peak, meter.peak_bytes, base + above)
+    for source in (making, ops):
+        for op, times in source.items():
+            outer[op] += times * count
+    meter.ops = outer
+
+
+# ---- whole steps -------------------------------------------------------------------------------------------------------
+
+_STEPS: dict[Any, tuple[Any, Cost]] = {}
+
+
+def measure(function: Callable[..., Tree], inputs: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, Cost]:
+    """Result specs and cost of ``function(*inputs, **settings)``; ``inputs`` are ``Spec`` or plain data.
+
+    Results: one ``Spec``, or a tuple of them where the function returns a plain tuple. Traced once per function,
+    settings and shapes; plain data (a seed, a learning rate) are not part of the key.
+    """
+    key = (function, tuple(settings.items()), tuple(item if isinstance(item, Spec) else _structure(item) for item in inputs))
+    found = _STEPS.get(key)
+    if found is None:
+        found = _STEPS[key] = _trace(function, inputs, settings)
+    return found
+
+
+def _structure(item: Any) -> Any:
+    return (type(item), len(item)) if isinstance(item, (tuple, list)) else type(item)
+
+
+def _trace(function: Callable[..., Tree], inputs: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, Cost]:
+    arguments = [item.meta() if isinstance(item, Spec) else item for item in inputs]
+    with Meter() as meter:
+        meter.hold(arguments)
+        out = function(*arguments, **settings)
+        specs = tuple(Spec.of(item) for item in out) if type(out) is tuple else Spec.of(out)
+    return specs, meter.cost()

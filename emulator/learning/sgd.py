@@ -1,0 +1,87 @@
+"""Local training on a device: minibatch SGD over its shard, as one step."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from emulator.learning.binding import Weights, bound, clone, parameter_names
+from emulator.learning.meter import repeat
+from emulator.learning.models import ModelSpec
+from emulator.learning.shards import Batches, Normalisation, Plan, Shard
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is learned: the model, and how stored images enter it."""
+
+    model: ModelSpec
+    normalise: Normalisation
+
+
+@dataclass(frozen=True)
+class LocalSGD:
+    """Settings of local SGD: v <- momentum v + g + weight_decay w; w <- w - learning_rate v (PyTorch's SGD).
+
+    ``mu`` adds FedProx's gradient mu (w - w_t), where w_t are the weights that the device received.
+    """
+
+    problem: Problem
+    plan: Plan
+    learning_rate: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    mu: float = 0.0
+
+
+class Learner:
+    """A device's model in training: weights that change in place, and the velocity of momentum."""
+
+    def __init__(self, sgd: LocalSGD, received: Weights, own: Weights, model: nn.Sequential) -> None:
+        names = trained(sgd.problem.model)
+        self.sgd = sgd
+        self.model = model
+        self.weights = [own[name].requires_grad_() for name in names]
+        self.anchor = [received[name] for name in names] if sgd.mu else []
+        self.velocity = [torch.zeros_like(tensor) for tensor in self.weights] if sgd.momentum else []
+        self.key = sgd  # with the batch's shapes it fixes what one step does
+
+
+@cache
+def trained(spec: ModelSpec) -> tuple[str, ...]:
+    """Names of the trained weights, sorted."""
+    return tuple(sorted(parameter_names(spec)))
+
+
+def train(weights: Weights, shard: Shard, seed: int, *, sgd: LocalSGD) -> Weights:
+    """Weights after local training on ``shard``, minibatches drawn from ``seed``. An empty shard changes nothing."""
+    own = clone(weights)
+    with bound(sgd.problem.model, own, training=True) as model:
+        repeat(sgd_step, Learner(sgd, weights, own, model), Batches(shard, seed, sgd.plan))
+    return {name: tensor.detach() for name, tensor in own.items()}
+
+
+def sgd_step(learner: Learner, batch: Shard) -> None:
+    """One minibatch: forward, backward, update in place."""
+    inputs = learner.sgd.problem.normalise(batch.images)
+    loss = functional.cross_entropy(learner.model(inputs), batch.labels)
+    del inputs
+    gradients = list(torch.autograd.grad(loss, learner.weights))
+    with torch.no_grad():
+        _descend(learner, gradients)
+
+
+def _descend(learner: Learner, gradients: list[Tensor]) -> None:
+    sgd, weights = learner.sgd, learner.weights
+    if sgd.mu:
+        torch._foreach_add_(gradients, weights, alpha=sgd.mu)
+        torch._foreach_sub_(gradients, learner.anchor, alpha=sgd.mu)
+    if sgd.weight_decay:
+        torch._foreach_add_(gradients, weights, alpha=sgd.weight_decay)
+    if sgd.momentum:
+        torch._foreach_mul_(learner.velocity, sgd.momentum)
+        torch._foreach_add_(learner.velocity, gradients)
+        gradients = learner.velocity
+    torch._foreach_add_(weights, gradients, alpha=-sgd.learning_rate)

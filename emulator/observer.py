@@ -1,0 +1,79 @@
+"""Evaluation beside the training: off the clock, free of bytes, in chunks of fixed size on whoever is idle."""
+
+from typing import NamedTuple
+
+from actors.program import Place, Program, Result, Source, Step, path_of
+from actors.values import Tree
+from emulator.blueprint import Blueprint
+from emulator.learning.evaluation import evaluate
+from emulator.learning.shards import chunk, shard_source
+from emulator.world import Report
+
+CHUNK = 1000  # samples; fixed, so that sums do not depend on the number of actors
+
+
+class Accuracy(NamedTuple):
+    """What was seen: test accuracy and mean cross-entropy (nats), validation accuracy, accuracy per device."""
+
+    test: float | None = None
+    loss: float | None = None
+    validation: float | None = None
+    per_device: dict[str, float] | None = None
+
+
+def evaluation(plan: Blueprint, report: Report) -> list[Program]:
+    """The programs that evaluate a report's weights: test chunks, validation chunks, then devices when asked for."""
+    return [
+        _program(plan, report, source, lane) for lane, source in enumerate((*_chunks(plan), *_devices(plan)))
+    ]
+
+
+def _chunks(plan: Blueprint) -> list[Source]:
+    sizes = {"test": plan.observation.test_samples, "validation": plan.observation.validation_samples}
+    return [
+        Source(path_of(chunk), (("split", split), ("start", start), ("stop", min(start + CHUNK, size))))
+        for split, size in sizes.items()
+        for start in range(0, size, CHUNK)
+    ]
+
+
+def _devices(plan: Blueprint) -> list[Source]:
+    if not plan.observation.per_device:
+        return []
+    return [shard_source(device.index) for device, samples in zip(plan.devices, plan.samples, strict=True) if samples]
+
+
+def _program(plan: Blueprint, report: Report, source: Source, lane: int) -> Program:
+    weights = report.weights.reference()
+    place = Place("the observer", report.round, report.time_ns / 1e9, "evaluate")
+    step = Step(-1, path_of(evaluate), (weights, source), {"problem": plan.problem}, None, place)
+    arguments = (weights,) if isinstance(weights, Result) else ()
+    return Program(lane, (step,), arguments, (Result(-1, 0),), 0)
+
+
+def scores(plan: Blueprint, results: list[Tree]) -> Accuracy:
+    """Add the programs' scores up, in their order."""
+    if not results:
+        return Accuracy()
+    tests = -(-plan.observation.test_samples // CHUNK)
+    validations = -(-plan.observation.validation_samples // CHUNK)
+    test = results[:tests]
+    samples = sum(score.samples for score in test)
+    return Accuracy(
+        _share(test),
+        sum(float(score.loss) for score in test) / samples if samples else None,
+        _share(results[tests : tests + validations]),
+        _per_device(plan, results[tests + validations :]),
+    )
+
+
+def _share(parts: list[Tree]) -> float | None:
+    samples = sum(score.samples for score in parts)
+    return sum(int(score.correct) for score in parts) / samples if samples else None
+
+
+def _per_device(plan: Blueprint, results: list[Tree]) -> dict[str, float] | None:
+    if not plan.observation.per_device:
+        return None
+    holders = [device.name for device, samples in zip(plan.devices, plan.samples, strict=True) if samples]
+    return {name: int(score.correct) / score.samples for name, score in zip(holders, results, strict=True)}

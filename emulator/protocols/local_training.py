@@ -1,0 +1,32 @@
+"""What the FedAvg family shares: a cohort downloads the weights, trains on its own data and uploads the result."""
+
+from emulator.learning.evaluation import initial_weights
+from emulator.learning.sgd import LocalSGD, Problem, train
+from emulator.learning.shards import Plan
+from emulator.protocols.settings import LocalTraining
+from emulator.protocols.verbs import Node, Value, World
+
+
+def local_sgd(problem: Problem, settings: LocalTraining, *, mu: float = 0.0) -> LocalSGD:
+    """The device's step, from a scenario's settings."""
+    plan = Plan(settings.batch_size, settings.local_epochs or 1, settings.local_steps)
+    return LocalSGD(problem, plan, settings.learning_rate, settings.momentum, settings.weight_decay, mu)
+
+
+async def start(world: World, problem: Problem) -> Value:
+    """The weights that everybody starts from; set-up costs no virtual time."""
+    return await world.server.compute(initial_weights, world.seed("initial"), model=problem.model)
+
+
+async def client(world: World, device: Node, weights: Value, sgd: LocalSGD) -> Value:
+    """One device's round: download, train, upload."""
+    weights = await world.server.send(weights, to=device, kind="weights")
+    update = await device.compute(train, weights, device.data, world.seed("batches", device.name, world.round), sgd=sgd)
+    return await device.send(update, to=world.server, kind="update")
+
+
+async def cohort_updates(world: World, weights: Value, sgd: LocalSGD, count: int) -> tuple[tuple[int, ...], list[Value]]:
+    """Updates of the devices that survived the round, and how many samples each trained on."""
+    cohort = world.sample(count)
+    updates = await world.gather({device: client(world, device, weights, sgd) for device in cohort})
+    return tuple(device.samples for device in updates), list(updates.values())

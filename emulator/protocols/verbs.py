@@ -1,0 +1,51 @@
+"""What a protocol may use, as types: the world, its nodes and their two verbs."""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+Value = Any  # a handle: shapes and bytes are known, its data come later
+
+
+class Node(Protocol):
+    """A device or the server."""
+
+    name: str
+    samples: int
+
+    @property
+    def data(self) -> Value:
+        """The device's own training data."""
+
+    def compute(self, step: Callable[..., Any], *inputs: Any, **settings: Any) -> Awaitable[Any]:
+        """Real tensor work here, and virtual seconds from its measured cost."""
+
+    def send(self, value: Value, *, to: Any, kind: str) -> Awaitable[Value]:
+        """A real payload to another node, and virtual seconds from its real bytes."""
+
+
+class World(Protocol):
+    """Everything around a protocol."""
+
+    @property
+    def server(self) -> Node:
+        """The server."""
+
+    @property
+    def round(self) -> int:
+        """The round under way, from 1."""
+
+    def seed(self, *names: str | int) -> int:
+        """A seed keyed by who and what."""
+
+    def sample(self, count: int) -> Sequence[Node]:
+        """Devices drawn for this round."""
+
+    def gather(
+        self, clients: Mapping[K, Coroutine[Any, Any, V]], *, first: int | None = None, within_s: float | None = None
+    ) -> Awaitable[dict[K, V]]:
+        """Clients side by side; the results of those that count, in the given order."""
+
+    def report(self, weights: Value, **metrics: float) -> None:
+        """End the round with these weights."""

@@ -1,0 +1,206 @@
+"""Plays a blueprint: runs the protocol on the clock, observes its reports, decides the stops, and tells it all as rows."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import simpy
+
+from actors.program import Executor, Pending
+from actors.values import Tree
+from emulator.blueprint import Blueprint, build_world
+from emulator.observer import Accuracy, evaluation, scores
+from emulator.protocols.catalogue import PROTOCOLS
+from emulator.rows import Decision, Event, Round
+from emulator.tasks import Task
+from emulator.world import Report, World
+
+
+class Outcome(NamedTuple):
+    """How a run ended. ``status``: ``done``, ``stopped: accuracy`` or ``stopped: virtual_time``."""
+
+    status: str
+    virtual_ns: int
+    rounds: int
+    weights_sha256: str | None
+    devices_lost: int
+    operations: int
+    skipped: int
+    calls: int
+
+
+Message = Event | Round | Decision | Outcome
+
+
+@dataclass
+class _Reported:
+    """A report on its way to a round row; ``pending`` is its evaluation, if it has one."""
+
+    report: Report
+    start_ns: int
+    pending: Pending | None
+
+
+class Simulation:
+    """One run. Iterating ``messages`` plays it; rows come as soon as no stop can undo them."""
+
+    def __init__(self, plan: Blueprint, executor: Executor, decisions: list[Decision] | None = None) -> None:
+        self.plan = plan
+        self.executor = executor
+        self.timing_only = executor.name == "timing-only"
+        self.engine, self.world = build_world(plan, executor)
+        if self.timing_only:
+            self.world.replayed = decisions or []
+        self.world.may_stop = plan.observation.accuracy is not None or self._stop_round(decisions) is not None
+        self._stop_at = self._stop_round(decisions)
+        self._reported: deque[_Reported] = deque()
+        self._held: deque[Event] = deque()
+        self._decided = 0  # decisions told so far
+        self._last: Report | None = None
+        self._previous_ns = 0
+        self._timed_out = False
+
+    def _stop_round(self, decisions: list[Decision] | None) -> int | None:
+        stops = [decision.round for decision in decisions or [] if decision.kind == "stop"]
+        return stops[0] if stops and self.timing_only else None
+
+    def messages(self) -> Iterator[list[Message]]:
+        """Play the run: lists of rows in order, and an ``Outcome`` at the very end."""
+        main = self._start()
+        while not main.triggered and not self._timed_out:
+            self.engine.clock.env.step()
+            if self.engine.clock.failure is not None:
+                raise self.engine.clock.failure
+            if self.world.reports:
+                self._take_reports()
+                stop = yield from self._tell(self.plan.observation.ahead)
+                if stop is not None:
+                    yield self._stopped(stop)
+                    return
+        if main.failure is not None:
+            raise main.failure
+        stop = yield from self._tell(0, last=True)
+        yield self._stopped(stop) if stop is not None else self._ended()
+
+    def _start(self) -> Task:
+        limit_s = self.plan.observation.virtual_time_s
+        if limit_s is not None:
+            timer = self.engine.clock.at(round(limit_s * 1e9))
+            assert timer.callbacks is not None
+            timer.callbacks.append(self._time_out)
+        entry = PROTOCOLS[self.plan.protocol]
+        return Task(self.engine.clock, entry.run(self.world, self.plan.problem, self.plan.settings))
+
+    def _time_out(self, _: simpy.Event) -> None:
+        self._timed_out = True
+
+    def _take_reports(self) -> None:
+        for report in self.world.reports:
+            due = report.round % self.plan.observation.every == 0
+            pending = self._evaluate(report) if due else None
+            self._reported.append(_Reported(report, self._previous_ns, pending))
+            self._previous_ns = report.time_ns
+            self._last = report
+        self.world.reports.clear()
+
+    def _evaluate(self, report: Report) -> Pending:
+        return self.executor.observe(evaluation(self.plan, report))
+
+    def _tell(self, ahead: int, *, last: bool = False) -> Iterator[list[Message]]:  # type: ignore[type-arg]
+        """Tell what is settled; wait where the clock is more than ``ahead`` rounds before the tensors."""
+        while self._reported:
+            first = self._reported[0]
+            if first.pending is None and len(self._reported) == 1:
+                if not last:
+                    break  # it may be the final round, and that one is always evaluated
+                first.pending = self._evaluate(first.report)
+            if first.pending is not None and not first.pending.ready() and len(self._reported) <= ahead:
+                break
+            self._reported.popleft()
+            score = scores(self.plan, first.pending.results()) if first.pending is not None else Accuracy()
+            yield self._settle(first, score)
+            if self._stops(first.report, score):
+                return first.report
+        if not self.world.may_stop:
+            yield self._flush()
+        return None
+
+    def _stops(self, report: Report, score: Accuracy) -> bool:
+        if self.timing_only:
+            return self._stop_at == report.round
+        target = self.plan.observation.accuracy
+        return target is not None and score.validation is not None and score.validation >= target
+
+    def _settle(self, told: _Reported, score: Accuracy) -> list[Message]:
+        """A round that stands: the rows before its end that nothing can change any more, its decisions, and itself."""
+        report = told.report
+        self._held.extend(self.engine.rows)
+        self.engine.rows.clear()
+        rows: list[Message] = []
+        while self._held and self._held[0].op < report.operations and self._held[0].op not in report.in_flight:
+            rows.append(self._held.popleft())
+        decisions = self.world.decisions[self._decided : report.decisions]
+        self._decided = report.decisions
+        return [*rows, *decisions, _round(told, score)]
+
+    def _flush(self) -> list[Message]:
+        rows: list[Message] = [*self._held, *self.engine.rows]
+        self._held.clear()
+        self.engine.rows.clear()
+        return rows
+
+    def _stopped(self, report: Report) -> list[Message]:
+        """End at a report that the clock may have left behind: what began later does not exist."""
+        known = {row.op: row for row in (*self._held, *self.engine.rows, *self.engine.unsorted())}
+        first = self._held[0].op if self._held else self.engine.told
+        rows: list[Message] = [
+            report.in_flight.get(op) or known[op] for op in range(first, report.operations)
+        ]
+        stop = Decision(
+            report.decisions, "stop", report.operations, report.round, report.time_ns, self.plan.observation.accuracy
+        )
+        return [*rows, stop, self._outcome("stopped: accuracy", report.time_ns, report)]
+
+    def _ended(self) -> list[Message]:
+        rows = self._flush()
+        engine = self.engine
+        rest = {row.op: row for row in (*engine.in_flight(), *engine.unsorted())}
+        rows.extend(rest[op] for op in sorted(rest))
+        status = "stopped: virtual_time" if self._timed_out else "done"
+        decisions = self.world.decisions[self._decided :]
+        return [*rows, *decisions, self._outcome(status, engine.clock.now_ns, self._last)]
+
+    def _outcome(self, status: str, time_ns: int, report: Report | None) -> Outcome:
+        engine, tape = self.engine, self.engine.tape
+        digest = None
+        if report is not None and not self.timing_only:
+            digest = weights_sha256(tape.fetch(report.weights))
+        operations = report.operations if report is not None and status == "stopped: accuracy" else engine.numbers
+        rounds = report.round if report is not None else 0
+        return Outcome(
+            status, time_ns, rounds, digest, len(self.world.lost), operations, tape.skipped, self.executor.calls
+        )
+
+
+def _round(told: _Reported, score: Accuracy) -> Round:
+    report, totals = told.report, told.report.totals
+    return Round(
+        report.round, told.start_ns, report.time_ns, report.asked, tuple(report.seconds), tuple(report.seconds.values()),
+        totals.uplink_bytes, totals.downlink_bytes, totals.overhead_bytes, totals.device_flops, totals.server_flops,
+        score.test, score.loss, score.validation, score.per_device, report.metrics,
+    )  # fmt: skip
+
+
+def weights_sha256(weights: Tree) -> str:
+    """Hash of weights: names in order, dtypes, shapes and the tensors' bytes."""
+    digest = sha256()
+    for name in sorted(weights):
+        array: Any = weights[name].numpy() if hasattr(weights[name], "numpy") else weights[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+__all__ = ["Message", "Outcome", "Simulation", "World", "weights_sha256"]

@@ -1,0 +1,157 @@
+"""The world as a protocol sees it: ``server devices now sample gather spawn mailbox read report`` and keyed seeds."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from actors.tape import Handle
+from actors.values import Tree, map_tree
+from emulator.engine import Engine, Totals
+from emulator.gathering import Gather, Mailbox
+from emulator.learning.random import seed_of, stream
+from emulator.rows import Decision, Event
+from emulator.tasks import DeviceLost, ProtocolError, Task
+from emulator.verbs import Node
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Seeds(NamedTuple):
+    """One seed per concern, so that one can be varied and the others kept."""
+
+    data: int
+    fleet: int
+    channel: int
+    model: int
+    sampling: int
+
+
+class Report(NamedTuple):
+    """A round's end as the protocol told it. ``operations`` counts those begun before it."""
+
+    round: int
+    time_ns: int
+    weights: Handle
+    metrics: dict[str, float]
+    operations: int
+    decisions: int
+    asked: tuple[str, ...]
+    seconds: dict[str, float]
+    totals: Totals
+    in_flight: dict[int, Event]  # rows of what is under way, as if it were stopped here; only when a stop may need them
+
+
+Reader = Callable[[Handle], Tree]
+
+
+class World:
+    """What a protocol may use. Handed to it as its first argument."""
+
+    def __init__(self, engine: Engine, server: Node, devices: tuple[Node, ...], seeds: Seeds) -> None:
+        self.server = server
+        self.devices = devices
+        self.decisions: list[Decision] = []
+        self.replayed: list[Decision] | None = None
+        self.reports: list[Report] = []
+        self.lost: set[str] = set()
+        self.may_stop = False  # whether the observer may end the run at a report
+        self._engine = engine
+        self._seeds = seeds
+        self._asked: dict[str, None] = {}
+        self._seconds: dict[str, float] = {}
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the start."""
+        return self._engine.clock.now_ns / 1e9
+
+    @property
+    def round(self) -> int:
+        """The round under way, counted from 1; ``report`` ends it."""
+        return self._engine.round
+
+    def seed(self, *names: str | int) -> int:
+        """A seed keyed by who and what, never by the order of asking. ``initial`` draws on the model's seed."""
+        if names and names[0] == "initial":
+            return seed_of(self._seeds.model, *names)
+        return seed_of(self._seeds.sampling, *names)
+
+    def sample(self, count: int) -> list[Node]:
+        """``count`` devices drawn without replacement for this round, in fleet order; all there are, if fewer are left."""
+        present = [device for device in self.devices if not device.lost]
+        generator = stream(self._seeds.sampling, "cohort", self.round)
+        chosen = generator.choice(len(present), size=min(count, len(present)), replace=False)
+        return [present[index] for index in sorted(chosen.tolist())]
+
+    def gather(
+        self, clients: Mapping[K, Coroutine[Any, Any, V]], *, first: int | None = None, within_s: float | None = None
+    ) -> Gather[K, V]:
+        """Run clients side by side; ``await`` gives ``{key: result}`` of those that count (see ``Gather``)."""
+        if first is not None and first < 1:
+            raise ProtocolError(f"gather(first={first}): expected at least 1")
+        if within_s is not None and not within_s >= 0:
+            raise ProtocolError(f"gather(within_s={within_s}): expected seconds from now, at least 0")
+        found = Gather(self._engine.clock, clients, first=first, within_s=within_s)
+        found.watch = self._watch
+        return found
+
+    def _watch(self, asked: list[Any], seconds: dict[Any, float]) -> None:
+        self._asked.update((node.name, None) for node in asked if isinstance(node, Node))
+        self._seconds.update((node.name, value) for node, value in seconds.items() if isinstance(node, Node))
+
+    def spawn(self, client: Coroutine[Any, Any, V]) -> Task:
+        """Start a client and go on. It belongs to the task that spawned it; if it fails unawaited, the run fails."""
+        return Task(self._engine.clock, client, detached=True)
+
+    def mailbox(self) -> Mailbox[Any]:
+        """A queue between clients and a server loop."""
+        return Mailbox(self._engine.clock)
+
+    async def read(self, value: Handle) -> Tree:
+        """The data of a value that is at the server, to branch on: numbers and lists. It is logged as a decision."""
+        if value.place is not self.server:
+            raise ProtocolError(f"read takes values at the server; this one is at {value.place.name}")
+        number = len(self.decisions)
+        if self.replayed is None:
+            seen = map_tree(lambda leaf: leaf.tolist() if hasattr(leaf, "tolist") else leaf, self._engine.tape.fetch(value))
+        else:
+            seen = self._recorded(number, value)
+        made = Decision(number, "read", value.op or 0, self.round, self._engine.clock.now_ns, seen)
+        self.decisions.append(made)
+        return seen
+
+    def _recorded(self, number: int, value: Handle) -> Tree:
+        assert self.replayed is not None
+        reads = [decision for decision in self.replayed if decision.kind == "read"]
+        past = sum(decision.kind == "read" for decision in self.decisions)
+        if past >= len(reads) or reads[past].op != (value.op or 0):
+            raise DecisionMissing(
+                f"the protocol decides on data (operation {value.op}, round {self.round}); "
+                "timing alone needs the decisions of a run with the same tape: --decisions RUN"
+            )
+        return reads[past].value
+
+    def report(self, weights: Handle, **metrics: float) -> None:
+        """End the round with these weights; the observer evaluates them off the clock. ``metrics`` go to the records."""
+        engine = self._engine
+        engine.tape.need([weights])
+        in_flight = {row.op: row for row in engine.in_flight()} if self.may_stop else {}
+        self.reports.append(
+            Report(
+                engine.round, engine.clock.now_ns, weights, metrics, engine.numbers, len(self.decisions),
+                tuple(self._asked), self._seconds, engine.totals, in_flight,
+            )  # fmt: skip
+        )
+        self._asked, self._seconds, engine.totals = {}, {}, Totals()
+        engine.round += 1
+
+    def lose(self, device: Node) -> None:
+        """A device is gone: what it does or what is on its way to it ends now with ``DeviceLost``."""
+        device.lost = True
+        self.lost.add(device.name)
+        for verb in list(device.under_way):
+            verb.end_early("lost", DeviceLost(device.name))
+
+
+class DecisionMissing(ValueError):
+    """Timing alone met a branch on data without a recorded decision: the user must name the run that decided."""
