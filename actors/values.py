@@ -4,6 +4,7 @@
 structure is the same object, so that caches can go by identity.
 """
 
+import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -94,6 +95,22 @@ def _key(tree: Tree) -> Any:
     if isinstance(tree, (tuple, list)):
         return (type(tree), tuple(_key(item) for item in tree))
     return (type(tree), tree)
+
+
+Packed = tuple[bytes, list[np.ndarray]]  # structure, and the tensors' bytes as uint8 arrays
+
+
+def pack(tree: Tree) -> Packed:
+    """A tree for a process border: whoever passes it on needs neither torch nor the classes inside."""
+    buffers: list[pickle.PickleBuffer] = []
+    header = pickle.dumps(to_arrays(tree), protocol=5, buffer_callback=buffers.append)
+    return header, [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]
+
+
+def unpack(packed: Packed, device: torch.device) -> Tree:
+    """The tree again, its tensors in fresh memory on ``device``."""
+    header, buffers = packed
+    return to_tensors(pickle.loads(header, buffers=buffers), device)
 
 
 def to_arrays(tree: Tree) -> Tree:

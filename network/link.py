@@ -15,7 +15,7 @@ from math import inf
 
 import simpy
 
-NS_PER_S = 1_000_000_000
+from network.units import BITS_PER_BYTE, NS_PER_S, transfer_bits
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class SharedLink:
 
     def start(self, port: Port, size_bytes: int) -> Flow:
         """Put ``size_bytes`` on the link now, through ``port``. The flow's ``done`` fires when they have all left."""
-        flow = Flow(8.0 * size_bytes, port, simpy.Event(self.env))
+        flow = Flow(float(transfer_bits(size_bytes)), port, simpy.Event(self.env))
         if size_bytes == 0:
             flow.done.succeed()
             return flow
@@ -100,8 +100,8 @@ class SharedLink:
     def sent_bytes(self, flow: Flow) -> int:
         """Whole bytes of ``flow`` that have left by now."""
         if flow.group is None:
-            return int(flow.bits) // 8
-        return int(flow.bits - self._left(flow, int(self.env.now))) // 8
+            return int(flow.bits) // BITS_PER_BYTE
+        return int(flow.bits - self._left(flow, int(self.env.now))) // BITS_PER_BYTE
 
     def _left(self, flow: Flow, now_ns: int) -> float:
         group = flow.group

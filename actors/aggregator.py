@@ -1,0 +1,41 @@
+"""The aggregator actor: runs the clock and the protocol in one thread, plays the server's lane in another.
+
+It is given the function that runs the protocol; what that function yields streams to the caller while the run goes on.
+"""
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+
+from actors.program import resolve
+from actors.ray_executor import Fleet, RayExecutor
+from actors.worker import WorkerPlayer
+
+
+@ray.remote(num_cpus=0, concurrency_groups={"clock": 1, "lane": 1})
+class Aggregator:
+    """One run's aggregator. Device actors belong to it and end with it."""
+
+    def __init__(self) -> None:
+        self._player = WorkerPlayer(None, ())
+        self._executor: RayExecutor | None = None
+
+    @ray.method(concurrency_group="clock")
+    def start(self, fleet: Fleet) -> dict[str, int]:
+        """Start the device actors; gives their number and resident bytes when all are there."""
+        self._executor = RayExecutor(fleet, ray.get_runtime_context().current_actor)
+        return self._executor.wait_until_ready()
+
+    @ray.method(concurrency_group="clock")
+    def run(self, entry: str, *arguments: Any) -> Iterator[Any]:
+        """Stream what ``entry(executor, *arguments)`` yields. Call with ``num_returns="streaming"``."""
+        assert self._executor is not None
+        yield from resolve(entry)(self._executor, *arguments)
+        gc.collect()
+
+    @ray.method(concurrency_group="lane")
+    def play(self, payload: bytes, *arguments: Any) -> Any:
+        """Play programs of the server's lane."""
+        return self._player.play(payload, arguments)

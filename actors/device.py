@@ -1,0 +1,90 @@
+"""The device actors. ``DeviceActor`` stands for one device and needs no torch; ``DeviceHost`` packs many into a process.
+
+Both are restarted by Ray when they die, and their calls are tried again: programs are pure, so the results are the same.
+This module must not import torch at its top: two hundred ``DeviceActor`` processes would not fit a small machine.
+"""
+
+import asyncio
+import pickle
+from typing import Any
+
+import ray
+
+HEALING = {"max_restarts": -1, "max_task_retries": 3}  # a program that kills its actor each time ends as an error
+
+
+class TensorWorker:
+    """Plays programs in a process of its own. ``setup`` names a function that gives what sources draw on."""
+
+    def __init__(self, setup: str, *arguments: Any) -> None:
+        from actors.worker import WorkerPlayer
+
+        self._player = WorkerPlayer(setup, arguments)
+
+    def play(self, payload: bytes, *arguments: Any) -> Any:
+        """Play pickled programs on packed arguments; gives their packed returns, in order."""
+        return self._player.play(payload, arguments)
+
+    def memory_bytes(self) -> int:
+        """Resident memory of this process."""
+        return resident_bytes()
+
+
+class DeviceHost(TensorWorker):
+    """A packed device actor: serves many devices and plays their programs itself."""
+
+    def __init__(self, devices: dict[str, dict[str, Any]], setup: str, *arguments: Any) -> None:
+        super().__init__(setup, *arguments)
+        self._devices = devices
+
+    def describe(self, device: str) -> dict[str, Any]:
+        """Profile, cell and data of one of its devices; raises KeyError for another."""
+        return {"device": device, "placement": "packed", **self._devices[device]}
+
+
+class DeviceActor:
+    """One emulated device: its profile, cell, data and state. Its programs run on a ``TensorWorker`` of its node."""
+
+    def __init__(self, device: str, facts: dict[str, Any], worker: Any) -> None:
+        self._device = device
+        self._facts = facts
+        self._worker = worker
+        self._programs = 0
+        self._round = 0
+
+    async def play(self, payload: bytes, references: list[Any], returns: int, round: int) -> Any:
+        """Hand a program on, arguments by reference; gives its packed returns."""
+        self._programs += 1
+        self._round = round
+        made = self._worker.play.options(num_returns=returns).remote(payload, *references)
+        if returns == 1:
+            return await made
+        return tuple(await asyncio.gather(*made)) if returns else ()
+
+    async def describe(self) -> dict[str, Any]:
+        """Profile, cell, data, and what this device has done so far."""
+        state = {"programs": self._programs, "last_round": self._round}
+        return {"device": self._device, "placement": "one actor per device", **self._facts, "state": state}
+
+    async def memory_bytes(self) -> int:
+        """Resident memory of this process."""
+        return resident_bytes()
+
+
+def resident_bytes() -> int:
+    """Resident memory of the calling process, in bytes (Linux; 0 elsewhere)."""
+    try:
+        with open("/proc/self/statm") as file:  # noqa: PTH123
+            return int(file.read().split()[1]) * 4096
+    except OSError:
+        return 0
+
+
+def dumps(programs: Any) -> bytes:
+    """Programs as bytes that pass through a torch-free actor unopened."""
+    return pickle.dumps(programs, protocol=5)
+
+
+remote_worker = ray.remote(num_cpus=0, **HEALING)(TensorWorker)
+remote_host = ray.remote(num_cpus=0, **HEALING)(DeviceHost)
+remote_device = ray.remote(num_cpus=0, **HEALING)(DeviceActor)

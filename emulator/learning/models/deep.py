@@ -1,0 +1,91 @@
+"""The deep models of the papers: VGG, CIFAR ResNets, MobileNetV2. Every entry is a block, every index a possible cut."""
+
+from torch import nn
+
+from emulator.learning.models.layers import BasicBlock, BatchNorm2d, InvertedResidual, conv_bn
+
+Shape = tuple[int, int, int]
+
+VGG11 = (64, 128, 256, 256, 512, 512, 512, 512)  # Simonyan & Zisserman 2015, table 1, configuration A
+
+
+def _vgg_convolutions(channels: int, pools_after: frozenset[int]) -> list[nn.Module]:
+    blocks: list[nn.Module] = []
+    for number, width in enumerate(VGG11, start=1):
+        layers = [*conv_bn(channels, width, bias=True), nn.ReLU()]
+        if number in pools_after:
+            layers.append(nn.MaxPool2d(2))
+        blocks.append(nn.Sequential(*layers))
+        channels = width
+    return blocks
+
+
+def vgg11(shape: Shape, classes: int) -> nn.Sequential:
+    """VGG-11 with BatchNorm for 32x32 images and one fully connected layer: 9 blocks, 9,231,114 parameters."""
+    blocks = _vgg_convolutions(shape[0], frozenset({1, 2, 4, 6, 8}))
+    return nn.Sequential(*blocks, nn.Sequential(nn.Flatten(), nn.Linear(512, classes)))
+
+
+def vgg11_ecofed(shape: Shape, classes: int) -> nn.Sequential:
+    """EcoFed's VGG-11: pools after convolutions 1, 2, 4 and 6, then 2048-4096-4096 without dropout.
+
+    Its first two blocks are the paper's device part: 76,032 parameters, 128x8x8 values out.
+    """
+    return nn.Sequential(
+        *_vgg_convolutions(shape[0], frozenset({1, 2, 4, 6})),
+        nn.Sequential(nn.Flatten(), nn.Linear(2048, 4096), nn.ReLU()),
+        nn.Sequential(nn.Linear(4096, 4096), nn.ReLU()),
+        nn.Linear(4096, classes),
+    )
+
+
+def _resnet(shape: Shape, classes: int, widths: tuple[int, ...], depth: int, *, projection: bool) -> nn.Sequential:
+    """A stem, ``depth`` basic blocks per width (the first of each later width halves the image), mean and linear layer."""
+    blocks: list[nn.Module] = [nn.Sequential(*conv_bn(shape[0], widths[0]), nn.ReLU())]
+    channels = widths[0]
+    for width in widths:
+        for number in range(depth):
+            stride = 2 if number == 0 and width != widths[0] else 1
+            blocks.append(BasicBlock(channels, width, stride, projection=projection))
+            channels = width
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+    return nn.Sequential(*blocks, head)
+
+
+def resnet8(shape: Shape, classes: int) -> nn.Sequential:
+    """CIFAR ResNet with n = 1 (6n + 2 layers; He et al. 2016, section 4.2), shortcuts of option A."""
+    return _resnet(shape, classes, (16, 32, 64), 1, projection=False)
+
+
+def resnet20(shape: Shape, classes: int) -> nn.Sequential:
+    """CIFAR ResNet with n = 3: 0.27 M parameters (He et al. 2016, table 6)."""
+    return _resnet(shape, classes, (16, 32, 64), 3, projection=False)
+
+
+def resnet32(shape: Shape, classes: int) -> nn.Sequential:
+    """CIFAR ResNet with n = 5: 464,154 parameters (0.46 M in He et al. 2016, table 6)."""
+    return _resnet(shape, classes, (16, 32, 64), 5, projection=False)
+
+
+def resnet18(shape: Shape, classes: int) -> nn.Sequential:
+    """ResNet-18 with a 3x3 stem for 32x32 images and projection shortcuts: 10 blocks, 11,173,962 parameters."""
+    return _resnet(shape, classes, (64, 128, 256, 512), 2, projection=True)
+
+
+MOBILENETV2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+
+
+def mobilenetv2(shape: Shape, classes: int) -> nn.Sequential:
+    """MobileNetV2 1.0 (Sandler et al. 2018, table 2), stem of stride 2, layer order as in torchvision.
+
+    Without the classifier's dropout of 0.2 (torchvision's choice, not in the paper's table).
+    """
+    blocks: list[nn.Module] = [nn.Sequential(*conv_bn(shape[0], 32, stride=2), nn.ReLU6())]
+    channels = 32
+    for expand, width, count, stride in MOBILENETV2:
+        for number in range(count):
+            blocks.append(InvertedResidual(channels, width, stride if number == 0 else 1, expand))
+            channels = width
+    blocks.append(nn.Sequential(nn.Conv2d(channels, 1280, 1, bias=False), BatchNorm2d(1280), nn.ReLU6()))
+    blocks.append(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, classes)))
+    return nn.Sequential(*blocks)

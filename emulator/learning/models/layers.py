@@ -1,0 +1,83 @@
+"""Layers that the models share. They run on ``meta`` tensors as on real ones."""
+
+import torch
+from torch import Tensor, nn
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """PyTorch's BatchNorm without its counter of batches: running statistics are weights here, a counter is not.
+
+    A training batch of a single value per channel (one sample at 1x1) has no variance; it uses the running statistics,
+    as a device whose last minibatch has one sample must go on (PyTorch raises there).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.register_buffer("num_batches_tracked", None)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[n, C, H, W] to the same shape."""
+        if self.training and input.numel() == input.shape[1]:
+            return torch.batch_norm(
+                input, self.weight, self.bias, self.running_mean, self.running_var, False, 0.0, self.eps, False
+            )
+        return super().forward(input)
+
+
+def conv_bn(channels_in: int, channels_out: int, *, stride: int = 1, bias: bool = False) -> list[nn.Module]:
+    """A 3x3 convolution (padding 1) and its BatchNorm."""
+    return [nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=bias), BatchNorm2d(channels_out)]
+
+
+class PadShortcut(nn.Module):
+    """He et al. 2016, option A: every second pixel, and zeros for the new channels. No parameters."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.stride = stride
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[n, C, H, W] to [n, channels, H / stride, W / stride]."""
+        picked = input[:, :, :: self.stride, :: self.stride]
+        missing = self.channels - input.shape[1]
+        return nn.functional.pad(picked, (0, 0, 0, 0, missing // 2, missing - missing // 2))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut (He et al. 2016, figure 2); one entry of a model, so never cut inside."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int, *, projection: bool) -> None:
+        super().__init__()
+        first, second = conv_bn(channels_in, channels_out, stride=stride), conv_bn(channels_out, channels_out)
+        self.residual = nn.Sequential(*first, nn.ReLU(), *second)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels_in != channels_out:
+            conv = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
+            self.shortcut = (
+                nn.Sequential(conv, BatchNorm2d(channels_out)) if projection else PadShortcut(channels_out, stride)
+            )
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[n, C_in, H, W] to [n, C_out, H / stride, W / stride]."""
+        return nn.functional.relu(self.residual(input) + self.shortcut(input))
+
+
+class InvertedResidual(nn.Module):
+    """Expand, depth-wise convolve, project (Sandler et al. 2018, table 1); layer order as in torchvision."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int, expand: int) -> None:
+        super().__init__()
+        hidden = channels_in * expand
+        layers: list[nn.Module] = []
+        if expand != 1:
+            layers += [nn.Conv2d(channels_in, hidden, 1, bias=False), BatchNorm2d(hidden), nn.ReLU6()]
+        layers += [nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False), BatchNorm2d(hidden), nn.ReLU6()]
+        layers += [nn.Conv2d(hidden, channels_out, 1, bias=False), BatchNorm2d(channels_out)]
+        self.conv = nn.Sequential(*layers)
+        self.skips = stride == 1 and channels_in == channels_out
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[n, C_in, H, W] to [n, C_out, H / stride, W / stride]."""
+        out: Tensor = self.conv(input)
+        return input + out if self.skips else out
