@@ -35,6 +35,13 @@ class Aggregator:
         yield from resolve(entry)(self._executor, *arguments)
         gc.collect()
 
+    @ray.method(concurrency_group="clock")
+    def close(self) -> None:
+        """End the device actors."""
+        if self._executor is not None:
+            self._executor.close()
+            self._executor = None
+
     @ray.method(concurrency_group="lane")
     def play(self, payload: bytes, *arguments: Any) -> Any:
         """Play programs of the server's lane."""

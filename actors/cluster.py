@@ -1,0 +1,51 @@
+"""Ray for one run: an embedded local instance, or an existing cluster; its own noise stays out of the user's terminal."""
+
+import logging
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import ray  # noqa: E402 - Ray reads its settings from the environment when it is imported
+
+from actors.aggregator import Aggregator  # noqa: E402
+from actors.ray_executor import Fleet  # noqa: E402
+
+
+class Cluster:
+    """A connection to Ray for the length of a ``with`` block. One that was open before is used and left open."""
+
+    def __init__(self, address: str | None = None, *, dashboard: bool = False) -> None:
+        self._address = address
+        self._dashboard = dashboard
+        self._ours = False
+        self._aggregator: Any = None
+        self.namespace = f"edge-emulator-{uuid4().hex[:8]}"
+        self.started: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        if not ray.is_initialized():
+            self._ours = True
+            local: dict[str, Any] = {} if self._address else {"include_dashboard": self._dashboard}
+            ray.init(address=self._address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+        return self
+
+    def run(self, fleet: Fleet, entry: str, *arguments: Any) -> Iterator[Any]:
+        """Start an aggregator and its device actors, and stream what ``entry(executor, *arguments)`` yields."""
+        options = {"name": "aggregator", "namespace": self.namespace}
+        self._aggregator = Aggregator.options(**options).remote()
+        self.started = ray.get(self._aggregator.start.remote(fleet))
+        stream = self._aggregator.run.options(num_returns="streaming").remote(entry, *arguments)
+        for reference in stream:
+            yield ray.get(reference)
+        ray.get(self._aggregator.close.remote())
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        if self._aggregator is not None:
+            ray.kill(self._aggregator)  # its device actors belong to it and end with it
+        if self._ours:
+            ray.shutdown()

@@ -1,0 +1,125 @@
+"""From a scenario to what a run needs: the drawn fleet, who holds which samples, and the blueprint."""
+
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emulator.blueprint import Blueprint, Observation
+from emulator.devices.population import Device, draw
+from emulator.learning.datasets import DATASETS, Dataset, DatasetInfo, load
+from emulator.learning.partition import class_counts, hold_out, partition
+from emulator.learning.random import stream
+from emulator.learning.sgd import Problem
+from emulator.learning.shards import Holdings, Normalisation
+from emulator.reading import ScenarioError
+from emulator.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run ready to start: the plan, the data, and how many samples of each class each device holds."""
+
+    plan: Blueprint
+    dataset: Dataset
+    parts: tuple[np.ndarray, ...]
+    validation: np.ndarray
+    counts: np.ndarray
+
+    def holdings(self) -> Holdings:
+        """What sources draw on in this process."""
+        return Holdings(self.dataset, self.parts, self.validation)
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """What each device's actor tells of it."""
+        return {
+            device.name: {
+                "profile": device.profile.name,
+                "cell": device.cell,
+                "uplink_bps": device.uplink_bps,
+                "downlink_bps": device.downlink_bps,
+                "latency_s": device.latency_s,
+                "slowdown": device.slowdown,
+                "samples": len(part),
+                "class_counts": counts.tolist(),
+            }
+            for device, part, counts in zip(self.plan.devices, self.parts, self.counts, strict=True)
+        }
+
+
+def draw_fleet(scenario: Scenario) -> tuple[Device, ...]:
+    """The devices of a scenario, drawn by its fleet seed."""
+    return draw(scenario.groups(), partial(stream, scenario.all_seeds.fleet))
+
+
+def prepare(scenario: Scenario, *, timing_only: bool = False) -> Prepared:
+    """Load the data and draw everything. Raises ScenarioError where scenario and data do not fit."""
+    dataset = _dataset(scenario)
+    training, validation = _split(scenario, dataset)
+    devices = draw_fleet(scenario)
+    generator = stream(scenario.all_seeds.data, "partition")
+    try:
+        parts = partition(dataset.y_train[training], len(devices), scenario.data.partition, generator)
+    except ValueError as error:
+        raise ScenarioError(f"data.partition: {error}") from None
+    parts = [training[part] for part in parts]
+    info = DATASETS[scenario.data.dataset]
+    plan = _blueprint(scenario, devices, [len(part) for part in parts], _observation(scenario, info, len(validation)))
+    counts = class_counts(dataset.y_train, parts, info.classes)
+    return Prepared(plan, dataset, tuple(parts), validation, counts)
+
+
+def _dataset(scenario: Scenario) -> Dataset:
+    root = Path(scenario.data.root) if scenario.data.root else None
+    try:
+        return load(scenario.data.dataset, root)
+    except (LookupError, ValueError) as error:
+        raise ScenarioError(f"data.dataset: {error}") from None
+
+
+def _split(scenario: Scenario, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    seed = scenario.all_seeds.data
+    chosen = np.arange(len(dataset.y_train))
+    if scenario.data.samples is not None:
+        chosen = np.sort(stream(seed, "samples").permutation(chosen)[: scenario.data.samples])
+    kept, held_out = hold_out(dataset.y_train[chosen], scenario.evaluate.validation, stream(seed, "validation"))
+    return chosen[kept], chosen[held_out]
+
+
+def _observation(scenario: Scenario, info: DatasetInfo, validation: int) -> Observation:
+    evaluate, stop = scenario.evaluate, scenario.stop
+    return Observation(
+        evaluate.every, evaluate.samples or info.test, validation, evaluate.per_device,
+        stop.accuracy, stop.virtual_time, scenario.actors.ahead,
+    )  # fmt: skip
+
+
+def _blueprint(
+    scenario: Scenario, devices: tuple[Device, ...], samples: list[int], observation: Observation
+) -> Blueprint:
+    info, backhaul = DATASETS[scenario.data.dataset], scenario.network.backhaul
+    problem = Problem(scenario.model_spec, Normalisation(info.scale, info.mean, info.std))
+    return Blueprint(
+        scenario.protocol_name, scenario.protocol, problem, scenario.all_seeds, devices, tuple(samples),
+        scenario.server_profile(), backhaul.rate or inf, backhaul.latency, observation,
+    )  # fmt: skip
+
+
+def make_holdings(
+    facts: dict[str, Any], x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y_test: np.ndarray,
+    parts: tuple[np.ndarray, ...], validation: np.ndarray, *, device: str,
+) -> Holdings:  # fmt: skip
+    """Holdings in an actor's process, from arrays in Ray's shared memory."""
+    dataset = Dataset(**facts, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    return Holdings(dataset, parts, validation, device)
+
+
+def shared_arguments(prepared: Prepared) -> tuple[Any, ...]:
+    """``make_holdings``'s arguments for a process elsewhere: the arrays travel once and are shared."""
+    data = prepared.dataset
+    facts = {key: getattr(data, key) for key in ("name", "classes", "shape", "scale", "mean", "std")}
+    arrays = (data.x_train, data.y_train, data.x_test, data.y_test)
+    return (facts, *(np.ascontiguousarray(array) for array in arrays), prepared.parts, prepared.validation)

@@ -1,0 +1,118 @@
+"""Runs a scenario: chooses the executor, plays the simulation, and writes its run folder."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actors.inline import Inline, TimingOnly
+from actors.program import Executor, path_of
+from emulator.blueprint import Blueprint
+from emulator.preparation import Prepared, make_holdings, prepare, shared_arguments
+from emulator.progress import Progress
+from emulator.provenance import provenance
+from emulator.records import Header, RunFolder, new_folder, read_decisions
+from emulator.rows import Decision
+from emulator.scenario import Scenario
+from emulator.simulation import Message, Simulation
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run: ``out`` (default ``results``) takes the run folder; the others choose the executor."""
+
+    out: Path = Path("results")
+    timing_only: bool = False
+    decisions: Path | None = None
+    inline: bool = False
+    address: str | None = None
+    quiet: bool = False
+
+    @property
+    def executor(self) -> str:
+        """Its name, as the summary tells it."""
+        return "timing-only" if self.timing_only else "inline" if self.inline else "ray"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that ended: its folder and its summary."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+
+def simulate(executor: Executor, plan: Blueprint, decisions: list[Decision] | None) -> Iterator[list[Message]]:
+    """Play a blueprint on an executor; what the aggregator actor runs."""
+    yield from Simulation(plan, executor, decisions).messages()
+
+
+def run(scenario: Scenario, options: RunOptions) -> Finished:
+    """Run a scenario to its end and leave a run folder.
+
+    Raises ScenarioError (wrong input: nothing is written), ``StepFailed`` and others for failures; an interrupt
+    leaves the folder whole up to the last round and is raised again.
+    """
+    decisions = read_decisions(options.decisions) if options.decisions is not None else None
+    prepared = prepare(scenario, timing_only=options.timing_only)
+    folder = new_folder(options.out, scenario.name, scenario.sha256())
+    records = RunFolder(folder, _header(scenario, options, prepared, decisions))
+    progress = Progress(scenario, quiet=options.quiet)
+    started = time.perf_counter()
+    status: str | None = "failed"
+    try:
+        for messages in _play(scenario, options, prepared, decisions):
+            records.take(messages)
+            progress.take(messages)
+        status = None
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        progress.close()
+        summary = records.close(time.perf_counter() - started, status)
+    return Finished(folder, summary)
+
+
+def _play(
+    scenario: Scenario, options: RunOptions, prepared: Prepared, decisions: list[Decision] | None
+) -> Iterator[list[Message]]:
+    if options.timing_only:
+        return simulate(TimingOnly(), prepared.plan, decisions)
+    if options.inline:
+        return simulate(Inline(prepared.holdings()), prepared.plan, decisions)
+    return _on_ray(scenario, options, prepared)
+
+
+def _on_ray(scenario: Scenario, options: RunOptions, prepared: Prepared) -> Iterator[list[Message]]:
+    from actors.cluster import Cluster  # Ray takes a second to import: only runs that use it pay
+    from actors.ray_executor import Fleet
+
+    actors = scenario.actors
+    per_actor = None if actors.devices_per_actor == "auto" else int(actors.devices_per_actor)
+    fleet = Fleet(
+        prepared.facts(), path_of(make_holdings), shared_arguments(prepared), per_actor, actors.gpus_per_actor
+    )
+    with Cluster(options.address, dashboard=actors.dashboard) as cluster:
+        yield from cluster.run(fleet, path_of(simulate), prepared.plan, None)
+
+
+def _header(
+    scenario: Scenario, options: RunOptions, prepared: Prepared, decisions: list[Decision] | None
+) -> Header:
+    ignored = options.timing_only and scenario.stop.accuracy is not None and decisions is None
+    return Header(
+        name=scenario.name,
+        protocol=scenario.protocol_name,
+        seed=scenario.seed,
+        executor=options.executor,
+        devices=len(prepared.plan.devices),
+        scenario_yaml=scenario.to_yaml(),
+        scenario_sha256=scenario.sha256(),
+        target_accuracy=scenario.stop.accuracy,
+        stop_ignored=ignored,
+        cells={device.name: device.cell or device.profile.name for device in prepared.plan.devices},
+        resolved=scenario.resolved(),
+        provenance=provenance(),
+    )
