@@ -15,6 +15,12 @@ from emulator.scenario import Scenario
 from emulator.simulation import Message
 
 
+def console() -> Console:
+    """Where tables go: stdout, as wide as the terminal, or wide enough for any table in a file or a pipe."""
+    found = Console()
+    return found if found.is_terminal else Console(width=160)
+
+
 class Progress:
     """A bar with round, virtual time, accuracy and devices done; plain lines where stderr is no terminal."""
 
@@ -56,9 +62,8 @@ def final_table(summary: dict[str, Any], folder: Path) -> None:
     table = Table(title=f"{summary['name']}: {summary['protocol']}, {summary['status']}", show_header=False)
     for label, text in _lines(summary):
         table.add_row(label, text)
-    console = Console()
-    console.print(table)
-    console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
+    console().print(table)
+    print(f"run folder: {folder}")
 
 
 def _lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
