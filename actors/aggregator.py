@@ -3,7 +3,6 @@
 It is given the function that runs the protocol; what that function yields streams to the caller while the run goes on.
 """
 
-import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +25,8 @@ class Aggregator:
     def start(self, fleet: Fleet) -> dict[str, int]:
         """Start the device actors; gives their number and resident bytes when all are there."""
         self._executor = RayExecutor(fleet, ray.get_runtime_context().current_actor)
+        if fleet.warm_up is not None:
+            resolve(fleet.warm_up)()  # while the device actors are starting
         return self._executor.wait_until_ready()
 
     @ray.method(concurrency_group="clock")
@@ -33,14 +34,6 @@ class Aggregator:
         """Stream what ``entry(executor, *arguments)`` yields. Call with ``num_returns="streaming"``."""
         assert self._executor is not None
         yield from resolve(entry)(self._executor, *arguments)
-        gc.collect()
-
-    @ray.method(concurrency_group="clock")
-    def close(self) -> None:
-        """End the device actors."""
-        if self._executor is not None:
-            self._executor.close()
-            self._executor = None
 
     @ray.method(concurrency_group="lane")
     def play(self, payload: bytes, *arguments: Any) -> Any:

@@ -34,15 +34,17 @@ class Cluster:
             ray.init(address=self._address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
         return self
 
-    def run(self, fleet: Fleet, entry: str, *arguments: Any) -> Iterator[Any]:
-        """Start an aggregator and its device actors, and stream what ``entry(executor, *arguments)`` yields."""
+    def start(self, fleet: Fleet) -> dict[str, int]:
+        """Start an aggregator and its device actors; gives their number and their resident bytes."""
         options = {"name": "aggregator", "namespace": self.namespace}
         self._aggregator = Aggregator.options(**options).remote()
         self.started = ray.get(self._aggregator.start.remote(fleet))
-        stream = self._aggregator.run.options(num_returns="streaming").remote(entry, *arguments)
-        for reference in stream:
+        return self.started
+
+    def play(self, entry: str, *arguments: Any) -> Iterator[Any]:
+        """Stream what ``entry(executor, *arguments)`` yields in the aggregator."""
+        for reference in self._aggregator.run.options(num_returns="streaming").remote(entry, *arguments):
             yield ray.get(reference)
-        ray.get(self._aggregator.close.remote())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
         if self._aggregator is not None:

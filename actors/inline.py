@@ -54,6 +54,10 @@ class Inline:
         arguments = {result: self._values[result] for program in programs for result in program.arguments}
         return Done([self._player.play(program, arguments)[0] for program in programs])
 
+    def completion(self, result: Result) -> Done:
+        """It is there."""
+        return Done([])
+
     def close(self) -> None:
         """Forget everything."""
         self._values.clear()
@@ -77,6 +81,10 @@ class TimingOnly:
 
     def observe(self, programs: list[Program]) -> Done:
         """Nothing to see."""
+        return Done([])
+
+    def completion(self, result: Result) -> Done:
+        """There is nothing to wait for."""
         return Done([])
 
     def close(self) -> None:

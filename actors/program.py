@@ -26,6 +26,9 @@ class Result(NamedTuple):
     index: int
 
 
+OBSERVED = Result(-1, 0)  # what an observation gives; never on the tape
+
+
 class Place(NamedTuple):
     """Where the verb came from, for the message when it fails: device, round, virtual seconds, protocol line."""
 
@@ -49,13 +52,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Steps of one lane, in order: needs ``arguments`` (results of earlier programs), gives back ``returns``."""
+    """Steps of one lane, in order: needs ``arguments`` (results of earlier programs), gives back ``returns``.
+
+    ``sizes`` are the bytes of each return.
+    """
 
     lane: int
     steps: tuple[Step, ...]
     arguments: tuple[Result, ...]
     returns: tuple[Result, ...]
-    flops: int
+    sizes: tuple[int, ...]
 
 
 class Pending(Protocol):
@@ -85,6 +91,9 @@ class Executor(Protocol):
 
     def observe(self, programs: list[Program]) -> Pending:
         """Run programs beside the tape; nothing of them is kept."""
+
+    def completion(self, result: Result) -> Pending:
+        """Tells when a returned result is there; its ``results`` are empty."""
 
     def close(self) -> None:
         """Let go of everything."""

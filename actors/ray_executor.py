@@ -1,24 +1,40 @@
 """Plays a tape on Ray: programs of one actor travel together, arguments by reference, results owned by the aggregator."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, NamedTuple
 
 import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.device import dumps, remote_device, remote_host, remote_worker
-from actors.program import Program, Result
+from actors.program import OBSERVED, Program, Result
 from actors.values import Tree, unpack
+from actors.worker import Call
 
 CPU = torch.device("cpu")
+SMALL_BYTES = 65536  # returns up to this size share one object
 PROGRAMS_PER_CALL = 32  # enough that the call itself costs little, few enough that results flow while others still run
+
+
+class Held(NamedTuple):
+    """Where a result is: an object of Ray's, and its place when that is a bundle."""
+
+    reference: Any
+    index: int | None
+
+
+def _take(held: Held) -> Tree:
+    found = ray.get(held.reference)
+    return unpack(found if held.index is None else found[held.index], CPU)
 
 
 @dataclass(frozen=True)
 class Fleet:
     """Which actors to start. ``facts`` tells of each device, in lane order; ``setup`` gives the players' resources.
 
+    ``warm_up`` names a function that the aggregator calls while the device actors start.
     ``devices_per_actor``: None for one host a core, 1 for a torch-free actor each, or a number.
     """
 
@@ -27,23 +43,39 @@ class Fleet:
     arguments: tuple[Any, ...]
     devices_per_actor: int | None = None
     gpus_per_actor: float = 0.0
-    options: dict[str, Any] = field(default_factory=dict)
+    warm_up: str | None = None
 
 
 class RayPending:
     """Observations under way on Ray."""
 
-    def __init__(self, references: list[Any]) -> None:
-        self._references = references
+    def __init__(self, held: list[Held]) -> None:
+        self._held = held
 
     def ready(self) -> bool:
         """Whether all are there."""
-        done, _ = ray.wait(self._references, num_returns=len(self._references), timeout=0)
-        return len(done) == len(self._references)
+        references = list(dict.fromkeys(held.reference for held in self._held))
+        return len(ray.wait(references, num_returns=len(references), timeout=0)[0]) == len(references)
 
     def results(self) -> list[Tree]:
         """One value per program; blocks."""
-        return [unpack(packed, CPU) for packed in ray.get(self._references)]
+        return [_take(held) for held in self._held]
+
+
+class RayCompletion:
+    """Waits for a result without fetching it."""
+
+    def __init__(self, reference: Any) -> None:
+        self._reference = reference
+
+    def ready(self) -> bool:
+        """Whether it is there (or has failed)."""
+        return bool(ray.wait([self._reference], timeout=0, fetch_local=False)[0])
+
+    def results(self) -> list[Tree]:
+        """Nothing, once it is there."""
+        ray.wait([self._reference], fetch_local=False)
+        return []
 
 
 class RayExecutor:
@@ -53,7 +85,7 @@ class RayExecutor:
 
     def __init__(self, fleet: Fleet, server: Any) -> None:
         self.calls = 0
-        self._references: dict[Result, Any] = {}
+        self._held: dict[Result, Held] = {}
         self._server = server
         nodes = [node for node in ray.nodes() if node["Alive"]]
         shared = [ray.put(argument) for argument in fleet.arguments]
@@ -85,51 +117,64 @@ class RayExecutor:
             for start in range(0, len(mine), PROGRAMS_PER_CALL):
                 self._call(self._hosts[host], mine[start : start + PROGRAMS_PER_CALL])
 
-    def _call(self, actor: Any, programs: list[Program]) -> list[Any]:
-        names = list(dict.fromkeys(name for program in programs for name in program.arguments))
-        returns = [name for program in programs for name in program.returns]
-        made = actor.play.options(num_returns=len(returns)).remote(
-            dumps((programs, names)), *[self._references[name] for name in names]
-        )
-        self.calls += 1
-        references = [made] if len(returns) == 1 else list(made or [])
-        self._references.update(zip(returns, references, strict=True))
-        return references
+    def _call(self, actor: Any, programs: list[Program]) -> list[Held]:
+        """One call; gives where each return is, in order, and remembers them."""
+        payload, references, returns, small = self._pack(programs)
+        made = actor.play.options(num_returns=returns).remote(payload, *references)
+        return self._unpack(programs, [made] if returns == 1 else list(made or []), small)
 
     def _call_device(self, program: Program) -> None:
-        actor = self._devices[program.lane]
-        references = [self._references[name] for name in program.arguments]
-        returns = len(program.returns)
-        made = actor.play.options(num_returns=returns).remote(
-            dumps(([program], list(program.arguments))), references, returns, program.steps[-1].place.round
-        )
+        payload, references, returns, small = self._pack([program])
+        actor, round = self._devices[program.lane], program.steps[-1].place.round
+        made = actor.play.options(num_returns=returns).remote(payload, references, returns, round)
+        self._unpack([program], [made] if returns == 1 else list(made or []), small)
+
+    def _pack(self, programs: list[Program]) -> tuple[bytes, list[Any], int, list[bool]]:
+        """A call's payload, the references it needs, how many objects it returns, and which returns are small."""
+        references: dict[Any, int] = {}
+        arguments: dict[Result, tuple[int, int | None]] = {}
+        for name in (name for program in programs for name in program.arguments):
+            held = self._held[name]
+            arguments[name] = (references.setdefault(held.reference, len(references)), held.index)
+        small = [size <= SMALL_BYTES for program in programs for size in program.sizes]
+        payload = dumps(Call(tuple(programs), arguments, tuple(small)))
         self.calls += 1
-        self._references.update(zip(program.returns, [made] if returns == 1 else made or [], strict=True))
+        return payload, list(references), small.count(False) + any(small), small
+
+    def _unpack(self, programs: list[Program], made: list[Any], small: list[bool]) -> list[Held]:
+        large, places = iter(made), count()
+        held = [Held(made[-1], next(places)) if is_small else Held(next(large), None) for is_small in small]
+        names = [name for program in programs for name in program.returns]
+        self._held.update(zip(names, held, strict=True))
+        return held
 
     def fetch(self, result: Result) -> Tree:
         """The data of a returned result; blocks."""
-        return unpack(ray.get(self._references[result]), CPU)
+        return _take(self._held[result])
 
     def drop(self, result: Result) -> None:
         """Let Ray free a result."""
-        self._references.pop(result, None)
+        self._held.pop(result, None)
 
     def observe(self, programs: list[Program]) -> RayPending:
         """Run programs beside the tape, spread over the hosts; every program gives one value."""
         spread: dict[int, list[int]] = {}
         for order in range(len(programs)):
             spread.setdefault(order % len(self._hosts), []).append(order)
-        found: dict[int, Any] = {}
+        found: dict[int, Held] = {}
         for host, orders in spread.items():
-            kept = dict(self._references)
-            references = self._call(self._hosts[host], [programs[order] for order in orders])
-            self._references = kept
-            found.update(zip(orders, references, strict=True))
+            held = self._call(self._hosts[host], [programs[order] for order in orders])
+            found.update(zip(orders, held, strict=True))
+        self._held.pop(OBSERVED, None)
         return RayPending([found[order] for order in range(len(programs))])
+
+    def completion(self, result: Result) -> RayCompletion:
+        """Tells when a result is there."""
+        return RayCompletion(self._held[result].reference)
 
     def close(self) -> None:
         """End the actors."""
-        self._references.clear()
+        self._held.clear()
         for actor in (*self._devices, *self._hosts):
             ray.kill(actor)
 
@@ -158,14 +203,14 @@ def _hosts(fleet: Fleet, nodes: list[dict[str, Any]], shared: list[Any]) -> list
     for number, node in enumerate(places):
         mine = {name: facts for lane, (name, facts) in enumerate(fleet.facts.items()) if lane % len(places) == number}
         options = {"name": f"devices-{number:04d}", "scheduling_strategy": _on(node), **_gpus(fleet, node)}
-        hosts.append(remote_host.options(**options, **fleet.options).remote(mine, fleet.setup, *shared))
+        hosts.append(remote_host.options(**options).remote(mine, fleet.setup, *shared))
     return hosts
 
 
 def _workers(fleet: Fleet, nodes: list[dict[str, Any]], shared: list[Any]) -> list[Any]:
     return [
         remote_worker.options(
-            name=f"worker-{number}-{core}", scheduling_strategy=_on(node), **_gpus(fleet, node), **fleet.options
+            name=f"worker-{number}-{core}", scheduling_strategy=_on(node), **_gpus(fleet, node)
         ).remote(fleet.setup, *shared)
         for number, node in enumerate(nodes)
         for core in range(_cores(node))
@@ -178,6 +223,6 @@ def _devices(fleet: Fleet, nodes: list[dict[str, Any]], workers: list[Any]) -> l
     actors = []
     for lane, (name, facts) in enumerate(fleet.facts.items()):
         place = lane % len(workers)
-        options = {"name": name, "scheduling_strategy": _on(owners[place]), **fleet.options}
+        options = {"name": name, "scheduling_strategy": _on(owners[place])}
         actors.append(remote_device.options(**options).remote(name, facts, workers[place]))
     return actors

@@ -20,8 +20,7 @@ class Op:
 
     step: Step
     lane: int
-    flops: int
-    outputs: int
+    sizes: tuple[int, ...]  # bytes of each output
     resolved: bool = False
     shipped: bool = False
     dead: bool = False
@@ -84,18 +83,19 @@ class Tape:
         self._held: dict[int, dict[int, Op]] = {}  # lane -> op number -> op, in order
         self._ops: dict[int, Op] = {}  # those whose results may still be asked for
 
-    def record(self, op: int, lane: int, call: tuple[str, tuple[Any, ...], dict[str, Any]], about: tuple[int | None, int, Place]) -> Op:
-        """Append an operation to a lane: ``call`` is (function, inputs, settings), ``about`` (outputs, FLOPs, place).
+    def record(self, op: int, lane: int, call: tuple[str, tuple[Any, ...], dict[str, Any]], about: tuple[Spec | tuple[Spec, ...], Place]) -> Op:
+        """Append an operation to a lane: ``call`` is (function, inputs, settings), ``about`` (result specs, place).
 
         Inputs are handles or plain data. Results that come from other lanes are shipped now.
         """
         function, inputs, settings = call
-        outputs, flops, place = about
+        specs, place = about
         self.need(item for item in inputs if isinstance(item, Handle) and _elsewhere(item, lane))
         references = tuple(item.reference() if isinstance(item, Handle) else item for item in inputs)
-        count = 1 if outputs is None else outputs
-        made = Op(Step(op, function, references, settings, outputs, place), lane, flops, count)
-        made.handles, made.uses = [0] * count, [0] * count
+        outputs = len(specs) if isinstance(specs, tuple) else None
+        sizes = tuple(spec.nbytes for spec in (specs if isinstance(specs, tuple) else (specs,)))
+        made = Op(Step(op, function, references, settings, outputs, place), lane, sizes)
+        made.handles, made.uses = [0] * len(sizes), [0] * len(sizes)
         for result in references:
             if isinstance(result, Result):
                 self._ops[result.op].uses[result.index] += 1
@@ -185,11 +185,13 @@ class Tape:
         inside = {op.step.op for op in ops}
         inner = Counter(item for op in ops for item in op.step.inputs if isinstance(item, Result))
         arguments = tuple(result for result in inner if result.op not in inside)
-        made = [(op, Result(op.step.op, index)) for op in ops for index in range(op.outputs)]
-        returns = tuple(
-            result for op, result in made if op.handles[result.index] or op.uses[result.index] > inner[result]
-        )
-        return Program(ops[0].lane, tuple(op.step for op in ops), arguments, returns, sum(op.flops for op in ops))
+        made = [(op, Result(op.step.op, index)) for op in ops for index in range(len(op.sizes))]
+        kept = [
+            (op, result) for op, result in made if op.handles[result.index] or op.uses[result.index] > inner[result]
+        ]
+        sizes = tuple(op.sizes[result.index] for op, result in kept)
+        steps = tuple(op.step for op in ops)
+        return Program(ops[0].lane, steps, arguments, tuple(result for _, result in kept), sizes)
 
     def _forget_inputs(self, op: Op) -> None:
         for result in op.step.inputs:

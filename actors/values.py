@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+ALIGNMENT = 64  # bytes, as torch's own memory has it: kernels may take other paths on other addresses
+
 Tree = Any  # a Tensor (or ndarray, or Leaf), a plain value, or a dict, list, tuple or named tuple of trees
 T = TypeVar("T")
 
@@ -108,7 +110,7 @@ def pack(tree: Tree) -> Packed:
 
 
 def unpack(packed: Packed, device: torch.device) -> Tree:
-    """The tree again, its tensors in fresh memory on ``device``."""
+    """The tree again, its tensors on ``device``."""
     header, buffers = packed
     return to_tensors(pickle.loads(header, buffers=buffers), device)
 
@@ -119,7 +121,7 @@ def to_arrays(tree: Tree) -> Tree:
 
 
 def to_tensors(tree: Tree, device: torch.device) -> Tree:
-    """NumPy arrays to tensors on ``device``; read-only arrays are copied to fresh, aligned memory of their own."""
+    """NumPy arrays to tensors on ``device``: aligned ones without a copy (read-only ones stay so), others copied."""
     return map_tree(lambda leaf: _tensor(leaf, device), tree)
 
 
@@ -128,6 +130,8 @@ def _tensor(leaf: Any, device: torch.device) -> Any:
         return leaf.to(device)
     if not isinstance(leaf, np.ndarray):
         return leaf
-    fresh = torch.from_numpy(np.empty(0, leaf.dtype)).new_empty(leaf.shape)
+    if leaf.ctypes.data % ALIGNMENT == 0 and leaf.flags.c_contiguous:
+        return torch.from_numpy(leaf).to(device)
+    fresh = torch.empty(leaf.shape, dtype=torch.from_numpy(np.empty(0, leaf.dtype)).dtype)
     fresh.numpy()[...] = leaf
     return fresh.to(device)

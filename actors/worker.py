@@ -1,13 +1,27 @@
 """What a process that plays tensor programs holds: a player, its resources and its torch device."""
 
 import pickle
+import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from actors.player import Player
-from actors.program import Program, resolve
-from actors.values import Packed, pack, unpack
+from actors.program import Program, Result, resolve
+from actors.values import Packed, Tree, pack, unpack
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Programs that travel together. ``arguments`` tells where each result is: argument number, place in its bundle.
+
+    ``small`` marks, return by return, those that come back in one bundle: an object of Ray's costs more than they do.
+    """
+
+    programs: tuple[Program, ...]
+    arguments: dict[Result, tuple[int, int | None]]
+    small: tuple[bool, ...]
 
 
 class WorkerPlayer:
@@ -15,13 +29,22 @@ class WorkerPlayer:
 
     def __init__(self, setup: str | None, arguments: tuple[Any, ...]) -> None:
         torch.set_num_threads(1)
+        # Arguments are views of Ray's shared memory, read-only by nature; steps do not write to what they are given.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._player = Player(resolve(setup)(*arguments, device=str(self.device)) if setup is not None else None)
 
-    def play(self, payload: bytes, arguments: tuple[Packed, ...]) -> Any:
-        """Packed returns of all programs, in order: one value alone, several as a tuple (Ray's ``num_returns``)."""
-        programs: list[Program]
-        programs, names = pickle.loads(payload)
-        values = {name: unpack(packed, self.device) for name, packed in zip(names, arguments, strict=True)}
-        made = [pack(tree) for program in programs for tree in self._player.play(program, values)]
-        return made[0] if len(made) == 1 else tuple(made)
+    def play(self, payload: bytes, arguments: tuple[Any, ...]) -> Any:
+        """Play a call's programs; gives its large values one by one and its small ones as a bundle (``num_returns``)."""
+        call: Call = pickle.loads(payload)
+        values = {name: self._value(arguments, place) for name, place in call.arguments.items()}
+        made = [pack(tree) for program in call.programs for tree in self._player.play(program, values)]
+        large = [packed for packed, small in zip(made, call.small, strict=True) if not small]
+        bundle = [packed for packed, small in zip(made, call.small, strict=True) if small]
+        found: list[Any] = [*large, bundle] if bundle else large
+        return found[0] if len(found) == 1 else tuple(found)
+
+    def _value(self, arguments: tuple[Any, ...], place: tuple[int, int | None]) -> Tree:
+        position, index = place
+        packed: Packed = arguments[position] if index is None else arguments[position][index]
+        return unpack(packed, self.device)

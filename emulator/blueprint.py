@@ -35,7 +35,10 @@ class Observation:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """Everything the clock needs to know. ``samples[d]`` is how many samples device d holds."""
+    """Everything the clock needs to know. ``samples[d]`` is how many samples device d holds.
+
+    ``protocol`` is the module path of ``async def protocol(world, problem, settings)``.
+    """
 
     protocol: str
     settings: Settings

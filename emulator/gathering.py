@@ -27,6 +27,7 @@ class Gather(Future, Generic[K, V]):
         self._first = len(clients) if first is None else first
         self._deciding = False
         self._waiting = 0
+        self._done = 0
         self.tasks: dict[K, Task] = {}
         self.watch: Callable[[list[K], dict[K, float]], None] | None = None  # is told who was asked and who counted
         for key, coroutine in clients.items():
@@ -57,8 +58,8 @@ class Gather(Future, Generic[K, V]):
             self._cut_rest()
             self.break_off(event.value)
             return
-        done = sum(task.triggered and task.ok for task in self.tasks.values())
-        if (done >= self._first or not self._waiting) and not self._deciding:
+        self._done += event.ok
+        if (self._done >= self._first or not self._waiting) and not self._deciding:
             self._deciding = True
             self._decide_at(self.clock.now_ns)
 

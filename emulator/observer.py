@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from actors.program import Place, Program, Result, Source, Step, path_of
+from actors.program import OBSERVED, Place, Program, Result, Source, Step, path_of
 from actors.values import Tree
 from emulator.blueprint import Blueprint
 from emulator.learning.evaluation import evaluate
@@ -46,9 +46,9 @@ def _devices(plan: Blueprint) -> list[Source]:
 def _program(plan: Blueprint, report: Report, source: Source, lane: int) -> Program:
     weights = report.weights.reference()
     place = Place("the observer", report.round, report.time_ns / 1e9, "evaluate")
-    step = Step(-1, path_of(evaluate), (weights, source), {"problem": plan.problem}, None, place)
+    step = Step(OBSERVED.op, path_of(evaluate), (weights, source), {"problem": plan.problem}, None, place)
     arguments = (weights,) if isinstance(weights, Result) else ()
-    return Program(lane, (step,), arguments, (Result(-1, 0),), 0)
+    return Program(lane, (step,), arguments, (OBSERVED,), (0,))
 
 
 def scores(plan: Blueprint, results: list[Tree]) -> Accuracy:

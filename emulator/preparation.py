@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from actors.program import path_of
 from emulator.blueprint import Blueprint, Observation
 from emulator.devices.population import Device, draw
 from emulator.learning.datasets import DATASETS, Dataset, DatasetInfo, load
@@ -15,6 +16,7 @@ from emulator.learning.partition import class_counts, hold_out, partition
 from emulator.learning.random import stream
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import Holdings, Normalisation
+from emulator.protocols.catalogue import PROTOCOLS
 from emulator.reading import ScenarioError
 from emulator.scenario import Scenario
 
@@ -103,7 +105,7 @@ def _blueprint(
     info, backhaul = DATASETS[scenario.data.dataset], scenario.network.backhaul
     problem = Problem(scenario.model_spec, Normalisation(info.scale, info.mean, info.std))
     return Blueprint(
-        scenario.protocol_name, scenario.protocol, problem, scenario.all_seeds, devices, tuple(samples),
+        path_of(PROTOCOLS[scenario.protocol_name].run), scenario.protocol, problem, scenario.all_seeds, devices, tuple(samples),
         scenario.server_profile(), backhaul.rate or inf, backhaul.latency, observation,
     )  # fmt: skip
 

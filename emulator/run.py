@@ -9,6 +9,7 @@ from typing import Any
 from actors.inline import Inline, TimingOnly
 from actors.program import Executor, path_of
 from emulator.blueprint import Blueprint
+from emulator.learning.meter import warm_up
 from emulator.preparation import Prepared, make_holdings, prepare, shared_arguments
 from emulator.progress import Progress
 from emulator.provenance import provenance
@@ -92,10 +93,12 @@ def _on_ray(scenario: Scenario, options: RunOptions, prepared: Prepared) -> Iter
     actors = scenario.actors
     per_actor = None if actors.devices_per_actor == "auto" else int(actors.devices_per_actor)
     fleet = Fleet(
-        prepared.facts(), path_of(make_holdings), shared_arguments(prepared), per_actor, actors.gpus_per_actor
+        prepared.facts(), path_of(make_holdings), shared_arguments(prepared), per_actor, actors.gpus_per_actor,
+        path_of(warm_up),
     )
     with Cluster(options.address, dashboard=actors.dashboard) as cluster:
-        yield from cluster.run(fleet, path_of(simulate), prepared.plan, None)
+        cluster.start(fleet)
+        yield from cluster.play(path_of(simulate), prepared.plan, None)
 
 
 def _header(

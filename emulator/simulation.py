@@ -1,18 +1,18 @@
 """Plays a blueprint: runs the protocol on the clock, observes its reports, decides the stops, and tells it all as rows."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 import simpy
 
-from actors.program import Executor, Pending
+from actors.inline import Done
+from actors.program import Executor, Pending, Result, resolve
 from actors.values import Tree
 from emulator.blueprint import Blueprint, build_world
 from emulator.observer import Accuracy, evaluation, scores
-from emulator.protocols.catalogue import PROTOCOLS
 from emulator.rows import Decision, Event, Round
 from emulator.tasks import Task
 from emulator.world import Report, World
@@ -36,11 +36,12 @@ Message = Event | Round | Decision | Outcome
 
 @dataclass
 class _Reported:
-    """A report on its way to a round row; ``pending`` is its evaluation, if it has one."""
+    """A report on its way to a round row; ``pending`` is its evaluation, or where none is due the weights' completion."""
 
     report: Report
     start_ns: int
-    pending: Pending | None
+    pending: Pending
+    evaluated: bool
 
 
 class Simulation:
@@ -90,8 +91,8 @@ class Simulation:
             timer = self.engine.clock.at(round(limit_s * 1e9))
             assert timer.callbacks is not None
             timer.callbacks.append(self._time_out)
-        entry = PROTOCOLS[self.plan.protocol]
-        return Task(self.engine.clock, entry.run(self.world, self.plan.problem, self.plan.settings))
+        protocol = resolve(self.plan.protocol)
+        return Task(self.engine.clock, protocol(self.world, self.plan.problem, self.plan.settings))
 
     def _time_out(self, _: simpy.Event) -> None:
         self._timed_out = True
@@ -99,27 +100,32 @@ class Simulation:
     def _take_reports(self) -> None:
         for report in self.world.reports:
             due = report.round % self.plan.observation.every == 0
-            pending = self._evaluate(report) if due else None
-            self._reported.append(_Reported(report, self._previous_ns, pending))
+            pending = self._evaluate(report) if due else self._completion(report)
+            self._reported.append(_Reported(report, self._previous_ns, pending, due))
             self._previous_ns = report.time_ns
             self._last = report
         self.world.reports.clear()
 
     def _evaluate(self, report: Report) -> Pending:
-        return self.executor.observe(evaluation(self.plan, report))
+        programs = evaluation(self.plan, report)
+        return self.executor.observe(programs) if programs else Done([])
 
-    def _tell(self, ahead: int, *, last: bool = False) -> Iterator[list[Message]]:  # type: ignore[type-arg]
+    def _completion(self, report: Report) -> Pending:
+        reference = report.weights.reference()
+        return self.executor.completion(reference) if isinstance(reference, Result) else Done([])
+
+    def _tell(self, ahead: int, *, last: bool = False) -> Generator[list[Message], None, Report | None]:
         """Tell what is settled; wait where the clock is more than ``ahead`` rounds before the tensors."""
         while self._reported:
             first = self._reported[0]
-            if first.pending is None and len(self._reported) == 1:
+            if not first.evaluated and len(self._reported) == 1:
                 if not last:
                     break  # it may be the final round, and that one is always evaluated
-                first.pending = self._evaluate(first.report)
-            if first.pending is not None and not first.pending.ready() and len(self._reported) <= ahead:
+                first.pending, first.evaluated = self._evaluate(first.report), True
+            if not first.pending.ready() and len(self._reported) <= ahead:
                 break
+            score = scores(self.plan, first.pending.results())
             self._reported.popleft()
-            score = scores(self.plan, first.pending.results()) if first.pending is not None else Accuracy()
             yield self._settle(first, score)
             if self._stops(first.report, score):
                 return first.report

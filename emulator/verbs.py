@@ -163,10 +163,8 @@ class Compute(Verb):
 
     def _record(self, function: str, place: Place) -> None:
         assert self.op is not None
-        outputs = len(self._specs) if isinstance(self._specs, tuple) else None
         call = (function, tuple(self._inputs), self.settings)
-        about = (outputs, self.cost.flops, place)
-        self._recorded = self.node.engine.tape.record(self.op, self.node.lane, call, about)
+        self._recorded = self.node.engine.tape.record(self.op, self.node.lane, call, (self._specs, place))
         numbers = (item.op for item in self._inputs if isinstance(item, Handle))
         self.inputs = tuple(dict.fromkeys(op for op in numbers if op is not None))
         self._inputs.clear()

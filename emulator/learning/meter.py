@@ -191,3 +191,12 @@ def _trace(function: Callable[..., Tree], inputs: tuple[Any, ...], settings: dic
         out = function(*arguments, **settings)
         specs = tuple(Spec.of(item) for item in out) if type(out) is tuple else Spec.of(out)
     return specs, meter.cost()
+
+
+def warm_up() -> None:
+    """Trace something small: torch's first operators on meta tensors take a second, which may as well pass early."""
+    weights = torch.ones(1, 1, 1, 1, device="meta", requires_grad=True)
+    with Meter():
+        out = torch.nn.functional.conv2d(torch.ones(1, 1, 2, 2, device="meta"), weights).relu().flatten(1)
+        loss = torch.nn.functional.cross_entropy(out @ out.T, torch.zeros(1, dtype=torch.int64, device="meta"))
+        torch._foreach_add_([weights.detach()], list(torch.autograd.grad(loss, [weights])), alpha=1.0)

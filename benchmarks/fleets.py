@@ -1,0 +1,45 @@
+"""Fleets and plans that the benchmarks share: no data set is needed."""
+
+import time
+from collections.abc import Iterator
+from math import inf
+
+from actors.cluster import Cluster
+from actors.program import path_of
+from actors.ray_executor import Fleet
+from emulator.blueprint import Blueprint, Observation
+from emulator.devices.population import GroupSpec, draw
+from emulator.devices.profile import load_profile
+from emulator.learning.models import ModelSpec
+from emulator.learning.random import stream
+from emulator.learning.sgd import Problem
+from emulator.learning.shards import Normalisation
+from emulator.protocols.settings import Settings
+from emulator.run import simulate
+from emulator.simulation import Message, Outcome
+from emulator.world import Seeds
+
+
+def plan(devices: int, samples: int, protocol: object, settings: Settings, model: ModelSpec) -> Blueprint:
+    """A blueprint of equal devices around an unlimited server link; nothing is evaluated."""
+    fleet = draw([GroupSpec(load_profile("raspberry-pi-4"), devices)], lambda *names: stream(0, *names))
+    problem = Problem(model, Normalisation(255.0, (0.5,), (0.5,)))
+    return Blueprint(
+        path_of(protocol), settings, problem, Seeds(0, 0, 0, 0, 0), fleet, (samples,) * devices,
+        load_profile("edge-server"), inf, 0.0, Observation(1, 0, 0, False),
+    )  # fmt: skip
+
+
+def no_resources(*, device: str) -> None:
+    """Actors without data."""
+
+
+def play_on_ray(cluster: Cluster, blueprint: Blueprint, fleet: Fleet) -> tuple[float, Outcome]:
+    """Host seconds from the first verb until the last weights are there, and the outcome. Actors are started before."""
+    cluster.start(fleet)
+    begun = time.perf_counter()
+    found: list[Outcome] = []
+    stream_of: Iterator[list[Message]] = cluster.play(path_of(simulate), blueprint, None)
+    for messages in stream_of:
+        found += [message for message in messages if isinstance(message, Outcome)]
+    return time.perf_counter() - begun, found[0]
