@@ -1,5 +1,6 @@
 """What a process that plays tensor programs holds: a player, its resources and its torch device."""
 
+import gc
 import pickle
 import warnings
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class WorkerPlayer:
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._player = Player(resolve(setup)(*arguments, device=str(self.device)) if setup is not None else None)
+        gc.freeze()  # torch's own objects need no scanning
 
     def play(self, payload: bytes, arguments: tuple[Any, ...]) -> Any:
         """Play a call's programs; gives its large values one by one and its small ones as a bundle (``num_returns``)."""
