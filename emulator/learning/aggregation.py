@@ -1,10 +1,14 @@
 """What the server does with the devices' updates."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 
 from emulator.learning.binding import Weights
+from emulator.learning.meter import repeat
 from emulator.learning.models import ModelSpec
 from emulator.learning.sgd import trained
 
@@ -20,27 +24,52 @@ def average(samples: tuple[int, ...], *updates: Weights) -> Weights:
     if total <= 0:
         raise ValueError(f"average: got {len(updates)} updates of {total} samples; expected at least one sample")
     names = list(updates[0])
-    rows = [[update[name] for name in names] for update in updates]
-    sums = [
-        _weighted_sum(rows[start : start + FAN_IN], [n / total for n in samples[start : start + FAN_IN]])
-        for start in range(0, len(rows), FAN_IN)
-    ]
-    while len(sums) > 1:
-        sums = [_weighted_sum(sums[i : i + FAN_IN], None) for i in range(0, len(sums), FAN_IN)]
-    return dict(zip(names, sums[0], strict=True))
+    rows = [Term([update[name] for name in names], n / total) for update, n in zip(updates, samples, strict=True)]
+    while len(rows) > 1 or rows[0].factor != 1.0:
+        rows = [Term(_weighted_sum(rows[i : i + FAN_IN]), 1.0) for i in range(0, len(rows), FAN_IN)]
+    return dict(zip(names, rows[0].tensors, strict=True))
 
 
-def _weighted_sum(rows: list[list[torch.Tensor]], factors: list[float] | None) -> list[torch.Tensor]:
-    """Sum of rows of tensors, in order; each multiplied by its factor first, when given."""
-    if factors is None:
-        total = [tensor.clone() for tensor in rows[0]]
-        for row in rows[1:]:
-            torch._foreach_add_(total, row)
-        return total
-    total = list(torch._foreach_mul(rows[0], factors[0]))
-    for row, factor in zip(rows[1:], factors[1:], strict=True):
-        torch._foreach_add_(total, row, alpha=factor)
-    return total
+class Term(NamedTuple):
+    """Tensors, and what they are multiplied by in a sum."""
+
+    tensors: list[torch.Tensor]
+    factor: float
+
+
+class _Terms:
+    """Terms of one shape, for ``repeat``: whatever their number, one of them is traced."""
+
+    def __init__(self, terms: list[Term]) -> None:
+        self._terms = terms
+
+    def __iter__(self) -> Iterator[Term]:
+        return iter(self._terms)
+
+    def distinct(self) -> Iterator[tuple[Callable[[], Term], int]]:
+        """One term, and how many there are."""
+        if self._terms:
+            yield partial(Term, self._terms[0].tensors, 0.5), len(self._terms)
+
+
+class _Sum:
+    """A sum in progress. Its ``key`` is constant: the terms' shapes say all."""
+
+    key = "sum"
+
+    def __init__(self, first: Term) -> None:
+        self.total = list(torch._foreach_mul(first.tensors, first.factor))
+
+
+def _add(state: _Sum, term: Term) -> None:
+    torch._foreach_add_(state.total, term.tensors, alpha=term.factor)
+
+
+def _weighted_sum(terms: list[Term]) -> list[torch.Tensor]:
+    """Sum of terms, in order, each multiplied by its factor."""
+    state = _Sum(terms[0])
+    repeat(_add, state, _Terms(terms[1:]))
+    return state.total
 
 
 @dataclass(frozen=True)
