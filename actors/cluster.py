@@ -10,10 +10,10 @@ from uuid import uuid4
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
-import ray  # noqa: E402 - Ray reads its settings from the environment when it is imported
+import ray
 
-from actors.aggregator import Aggregator  # noqa: E402
-from actors.ray_executor import Fleet  # noqa: E402
+from actors.aggregator import Aggregator
+from actors.ray_executor import Fleet
 
 
 class Cluster:
@@ -30,8 +30,7 @@ class Cluster:
     def __enter__(self) -> Self:
         if not ray.is_initialized():
             self._ours = True
-            local: dict[str, Any] = {} if self._address else {"include_dashboard": self._dashboard}
-            ray.init(address=self._address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+            connect(self._address, dashboard=self._dashboard)
         return self
 
     def start(self, fleet: Fleet) -> dict[str, int]:
@@ -46,8 +45,21 @@ class Cluster:
         for reference in self._aggregator.run.options(num_returns="streaming").remote(entry, *arguments):
             yield ray.get(reference)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         if self._aggregator is not None:
             ray.kill(self._aggregator)  # its device actors belong to it and end with it
         if self._ours:
-            ray.shutdown()
+            disconnect()
+
+
+def connect(address: str | None, *, dashboard: bool, processors: int | None = None) -> None:
+    """Join the cluster at ``address``, or start a local one for this process (with so many processors)."""
+    local: dict[str, Any] = {} if address else {"include_dashboard": dashboard, "num_cpus": processors}
+    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+
+
+def disconnect() -> None:
+    """Leave the cluster; a local one ends, with all its processes."""
+    ray.shutdown()

@@ -83,7 +83,13 @@ class Tape:
         self._held: dict[int, dict[int, Op]] = {}  # lane -> op number -> op, in order
         self._ops: dict[int, Op] = {}  # those whose results may still be asked for
 
-    def record(self, op: int, lane: int, call: tuple[str, tuple[Any, ...], dict[str, Any]], about: tuple[Spec | tuple[Spec, ...], Place]) -> Op:
+    def record(
+        self,
+        op: int,
+        lane: int,
+        call: tuple[str, tuple[Any, ...], dict[str, Any]],
+        about: tuple[Spec | tuple[Spec, ...], Place],
+    ) -> Op:
         """Append an operation to a lane: ``call`` is (function, inputs, settings), ``about`` (result specs, place).
 
         Inputs are handles or plain data. Results that come from other lanes are shipped now.

@@ -19,7 +19,7 @@ def main() -> bool:
     settings = FedAvgSettings(rounds=1, cohort=DEVICES, learning_rate=0.1)
     blueprint = plan(DEVICES, 64, fedavg, settings, ModelSpec("cnn", 10, (1, 28, 28)))
     begun = time.perf_counter()
-    outcome = [m for messages in simulate(TimingOnly(), blueprint, None) for m in messages if isinstance(m, Outcome)][0]
+    outcome = next(m for rows in simulate(TimingOnly(), blueprint, None) for m in rows if isinstance(m, Outcome))
     took = time.perf_counter() - begun
     each = took / outcome.operations * 1e6
     print(f"timing only, one FedAvg round of {DEVICES} devices: {took:.2f} s (limit {LIMIT_S}), {each:.0f} us a verb")

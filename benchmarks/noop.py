@@ -57,7 +57,9 @@ def main(devices: int = 1000) -> bool:
         blueprint = plan(devices, 1, idle, settings, ModelSpec("mlp", 10, (1, 8, 8)))
         facts = {device.name: {} for device in blueprint.devices}
         with Cluster() as cluster:
-            took, outcome = play_on_ray(cluster, blueprint, Fleet(facts, path_of(no_resources), (), warm_up=path_of(warm_up)))
+            took, outcome = play_on_ray(
+                cluster, blueprint, Fleet(facts, path_of(no_resources), (), warm_up=path_of(warm_up))
+            )
         each = took / ROUNDS / devices * 1e3
         kept &= each <= limit
         print(

@@ -67,5 +67,7 @@ def main() -> bool:
         ratio = median(ours / bare for ours, bare in pairs)
         kept &= limit is None or ratio <= limit
         seconds = ", ".join(f"{ours:.2f}/{bare:.2f}" for ours, bare in pairs)
-        print(f"emulation tax, {kind}, {processes} processes: {ratio:.2f}x (limit {limit or 'none'}); seconds {seconds}")
+        print(
+            f"emulation tax, {kind}, {processes} processes: {ratio:.2f}x (limit {limit or 'none'}); seconds {seconds}"
+        )
     return kept

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-
 from actors.program import Executor
 from actors.tape import Handle
 from emulator.devices.population import Device
@@ -80,5 +79,3 @@ def _speed(profile: Profile, slowdown: float) -> Callable[[Cost], float]:
         return float(seconds(cost.ops, profile, slowdown))
 
     return duration
-
-

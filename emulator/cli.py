@@ -72,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"emulator {emulator.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     _run_parser(commands.add_parser("run", help="run a scenario"))
-    check = commands.add_parser("check", help="validate a scenario and show its fleet, data and traffic, without running it")
+    check = commands.add_parser(
+        "check", help="validate a scenario and show its fleet, data and traffic, without running it"
+    )
     _scenario_arguments(check)
     check.set_defaults(command=_check)
     listing = commands.add_parser("list", help="what a scenario can name")
@@ -98,7 +100,9 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
     _scenario_arguments(parser)
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for run folders (default: results)")
     parser.add_argument("--timing-only", action="store_true", help="the clock alone: no tensor is made")
-    parser.add_argument("--decisions", type=Path, metavar="RUN", help="with --timing-only: a run whose decisions to replay")
+    parser.add_argument(
+        "--decisions", type=Path, metavar="RUN", help="with --timing-only: a run whose decisions to replay"
+    )
     parser.add_argument("--inline", action="store_true", help="in this process, without Ray")
     parser.add_argument("--address", help="an existing Ray cluster, e.g. auto or 10.0.0.1:6379 (default: embedded)")
     parser.add_argument("--json", action="store_true", help="print summary.json and nothing else on stdout")

@@ -71,7 +71,9 @@ class Gather(Future, Generic[K, V]):
         kept = [key for key in self.tasks if key in chosen]
         results = {key: self.tasks[key].value for key in kept}
         self._cut_rest()
-        ended_s = {key: (task.end_ns - task.start_ns) / 1e9 for key, task in self.tasks.items() if task.end_ns is not None}
+        ended_s = {
+            key: (task.end_ns - task.start_ns) / 1e9 for key, task in self.tasks.items() if task.end_ns is not None
+        }
         if self.watch is not None:
             self.watch(list(self.tasks), {key: ended_s[key] for key in kept})
         self.tasks = {}

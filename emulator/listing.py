@@ -12,8 +12,8 @@ from emulator.devices.profile import FIGURES, ProfileError, load_profile, profil
 from emulator.learning.datasets import DATASETS, available
 from emulator.learning.models import MODELS, ModelSpec, summary
 from emulator.preparation import Prepared, draw_fleet, prepare
-from emulator.protocols.catalogue import PROTOCOLS
 from emulator.progress import console
+from emulator.protocols.catalogue import PROTOCOLS
 from emulator.protocols.settings import RoundSettings
 from emulator.reading import ScenarioError
 from emulator.scenario import Scenario, scenarios_folder
@@ -33,9 +33,7 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Row]) -> None:
 
 def protocols() -> None:
     """The protocols and their own settings."""
-    rows = [
-        (name, entry.about, ", ".join(entry.settings.model_fields)) for name, entry in PROTOCOLS.items()
-    ]
+    rows = [(name, entry.about, ", ".join(entry.settings.model_fields)) for name, entry in PROTOCOLS.items()]
     _table("protocols", ("name", "what it is", "settings"), rows)
 
 
@@ -116,7 +114,9 @@ def check(scenario: Scenario) -> None:
     if available(scenario.data.dataset, root):
         _data(scenario, prepare(scenario))
     else:
-        print(f"{scenario.data.dataset} is not on this machine (emulator fetch {scenario.data.dataset}): data not checked")
+        print(
+            f"{scenario.data.dataset} is not on this machine (emulator fetch {scenario.data.dataset}): data not checked"
+        )
     print(f"{scenario.name}: valid, scenario_sha256 {scenario.sha256()}")
 
 

@@ -23,9 +23,7 @@ class Accuracy(NamedTuple):
 
 def evaluation(plan: Blueprint, report: Report) -> list[Program]:
     """The programs that evaluate a report's weights: test chunks, validation chunks, then devices when asked for."""
-    return [
-        _program(plan, report, source, lane) for lane, source in enumerate((*_chunks(plan), *_devices(plan)))
-    ]
+    return [_program(plan, report, source, lane) for lane, source in enumerate((*_chunks(plan), *_devices(plan)))]
 
 
 def _chunks(plan: Blueprint) -> list[Source]:

@@ -104,8 +104,9 @@ def _blueprint(
 ) -> Blueprint:
     info, backhaul = DATASETS[scenario.data.dataset], scenario.network.backhaul
     problem = Problem(scenario.model_spec, Normalisation(info.scale, info.mean, info.std))
+    entry = path_of(PROTOCOLS[scenario.protocol_name].run)
     return Blueprint(
-        path_of(PROTOCOLS[scenario.protocol_name].run), scenario.protocol, problem, scenario.all_seeds, devices, tuple(samples),
+        entry, scenario.protocol, problem, scenario.all_seeds, devices, tuple(samples),
         scenario.server_profile(), backhaul.rate or inf, backhaul.latency, observation,
     )  # fmt: skip
 

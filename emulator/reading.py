@@ -73,7 +73,9 @@ def _load(path: Path) -> dict[str, Any]:
     if len(documents) > 1:
         raise ScenarioError(f"{path}: got {len(documents)} YAML documents; expected one")
     if not isinstance(documents[0], dict):
-        raise ScenarioError(f"{path}: got {type(documents[0]).__name__}; expected a mapping with name, data, model, ...")
+        raise ScenarioError(
+            f"{path}: got {type(documents[0]).__name__}; expected a mapping with name, data, model, ..."
+        )
     return documents[0]
 
 
@@ -82,7 +84,9 @@ def _yaml_words(error: yaml.YAMLError) -> str:
     place = f"line {mark.line + 1}: " if mark is not None else ""
     problem = getattr(error, "problem", None) or str(error)
     if "could not determine a constructor" in str(problem):
-        problem = f"{problem.removeprefix('could not determine a constructor for ')} is not plain YAML data; tags are refused"
+        problem = (
+            f"{problem.removeprefix('could not determine a constructor for ')} is not plain YAML data; tags are refused"
+        )
     return f"{place}not a scenario in YAML: {problem}".replace("\n", " ")
 
 

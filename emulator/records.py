@@ -121,7 +121,9 @@ class RunFolder:
         self._rounds_file.close()
         self._decisions.close()
         found = self._summary(wall_s, status)
-        self._board.settings(self.header.resolved, {key: found[key] for key in ("accuracy", "virtual_s", "uplink_bytes")})
+        self._board.settings(
+            self.header.resolved, {key: found[key] for key in ("accuracy", "virtual_s", "uplink_bytes")}
+        )
         self._board.close()
         write_whole(self.folder / "summary.json", json.dumps(found, indent=2) + "\n")
         return found

@@ -97,7 +97,11 @@ def _on_ray(scenario: Scenario, options: RunOptions, prepared: Prepared) -> Iter
     actors = scenario.actors
     per_actor = None if actors.devices_per_actor == "auto" else int(actors.devices_per_actor)
     fleet = Fleet(
-        prepared.facts(), path_of(make_holdings), shared_arguments(prepared), per_actor, actors.gpus_per_actor,
+        prepared.facts(),
+        path_of(make_holdings),
+        shared_arguments(prepared),
+        per_actor,
+        actors.gpus_per_actor,
         path_of(warm_up),
     )
     with Cluster(options.address, dashboard=actors.dashboard) as cluster:
@@ -105,9 +109,7 @@ def _on_ray(scenario: Scenario, options: RunOptions, prepared: Prepared) -> Iter
         yield from cluster.play(path_of(simulate), prepared.plan, None)
 
 
-def _header(
-    scenario: Scenario, options: RunOptions, prepared: Prepared, decisions: list[Decision] | None
-) -> Header:
+def _header(scenario: Scenario, options: RunOptions, prepared: Prepared, decisions: list[Decision] | None) -> Header:
     ignored = options.timing_only and scenario.stop.accuracy is not None and decisions is None
     return Header(
         name=scenario.name,

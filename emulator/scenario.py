@@ -58,7 +58,9 @@ class DataSettings(Section):
     """Which data, and who holds what."""
 
     dataset: str = Field(description="name of a data set (emulator list datasets)")
-    root: str | None = Field(default=None, description="folder with the data set's standard files, instead of the cache")
+    root: str | None = Field(
+        default=None, description="folder with the data set's standard files, instead of the cache"
+    )
     samples: Count | None = Field(default=None, description="use only so many training samples, drawn by seed")
     partition: PartitionSettings = Field(default=Iid(kind="iid"), description="how samples are given to devices")
 
@@ -90,7 +92,9 @@ class SlowdownSettings(Section):
         needed = {"lognormal": {"sigma"}, "uniform": {"low", "high"}, "constant": {"factor"}}[self.distribution]
         given = {key for key in ("sigma", "low", "high", "factor") if getattr(self, key) is not None}
         if given != needed:
-            raise wrong(f"{self.distribution} takes {' and '.join(sorted(needed))}; got {', '.join(sorted(given)) or 'none'}")
+            raise wrong(
+                f"{self.distribution} takes {' and '.join(sorted(needed))}; got {', '.join(sorted(given)) or 'none'}"
+            )
         if self.low is not None and self.high is not None and self.low > self.high:
             raise wrong(f"low {self.low} is above high {self.high}")
         return self
@@ -181,8 +185,10 @@ def _devices_per_actor(value: object) -> object:
 class ActorSettings(Section):
     """How the emulation is spread over Ray actors. It changes speed, never results."""
 
-    devices_per_actor: Annotated[int | str, BeforeValidator(_devices_per_actor), WithJsonSchema(_DEVICES_SCHEMA)] = Field(
-        default="auto", description="auto: one actor a core; 1: one named, torch-free actor per device; or a number"
+    devices_per_actor: Annotated[int | str, BeforeValidator(_devices_per_actor), WithJsonSchema(_DEVICES_SCHEMA)] = (
+        Field(
+            default="auto", description="auto: one actor a core; 1: one named, torch-free actor per device; or a number"
+        )
     )
     gpus_per_actor: float = Field(default=0.0, ge=0, description="share of a GPU per actor, on nodes that have one")
     dashboard: bool = Field(default=False, description="start Ray's dashboard")
@@ -219,7 +225,9 @@ class Scenario(Section):
     def _check_cells(self) -> None:
         for index, group in enumerate(self.devices):
             if group.cell is not None and group.cell not in self.network.cells:
-                raise wrong(f"devices[{index}].cell: " + unknown(group.cell, self.network.cells, "a cell under network.cells"))
+                raise wrong(
+                    f"devices[{index}].cell: " + unknown(group.cell, self.network.cells, "a cell under network.cells")
+                )
 
     def _check_learning(self) -> None:
         reason = refusal(self.model_spec)
@@ -230,7 +238,9 @@ class Scenario(Section):
             raise wrong(f"data.samples: got {self.data.samples}; {self.data.dataset} has {held} training samples")
         available = int((self.data.samples or held) * (1 - self.evaluate.validation))
         if self.fleet_size > available:
-            raise wrong(f"devices: got {self.fleet_size} for {available} training samples; expected one sample a device or more")
+            raise wrong(
+                f"devices: got {self.fleet_size} for {available} training samples; expected one sample a device or more"
+            )
         tested = DATASETS[self.data.dataset].test
         if self.evaluate.samples is not None and self.evaluate.samples > tested:
             raise wrong(f"evaluate.samples: got {self.evaluate.samples}; {self.data.dataset} has {tested} test samples")

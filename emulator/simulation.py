@@ -160,10 +160,8 @@ class Simulation:
     def _stopped(self, report: Report) -> list[Message]:
         """End at a report that the clock may have left behind: what began later does not exist."""
         known = {row.op: row for row in (*self._held, *self.engine.rows, *self.engine.unsorted())}
-        first = self._held[0].op if self._held else self.engine.told
-        rows: list[Message] = [
-            report.in_flight.get(op) or known[op] for op in range(first, report.operations)
-        ]
+        first = min([*known, *report.in_flight], default=report.operations)
+        rows: list[Message] = [report.in_flight.get(op) or known[op] for op in range(first, report.operations)]
         stop = Decision(
             report.decisions, "stop", report.operations, report.round, report.time_ns, self.plan.observation.accuracy
         )

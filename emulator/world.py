@@ -113,7 +113,9 @@ class World:
             raise ProtocolError(f"read takes values at the server; this one is at {value.place.name}")
         number = len(self.decisions)
         if self.replayed is None:
-            seen = map_tree(lambda leaf: leaf.tolist() if hasattr(leaf, "tolist") else leaf, self._engine.tape.fetch(value))
+            seen = map_tree(
+                lambda leaf: leaf.tolist() if hasattr(leaf, "tolist") else leaf, self._engine.tape.fetch(value)
+            )
         else:
             seen = self._recorded(number, value)
         made = Decision(number, "read", value.op or 0, self.round, self._engine.clock.now_ns, seen)
@@ -138,9 +140,17 @@ class World:
         in_flight = {row.op: row for row in engine.in_flight()} if self.may_stop else {}
         self.reports.append(
             Report(
-                engine.round, engine.clock.now_ns, weights, metrics, engine.numbers, len(self.decisions),
-                tuple(self._asked), self._seconds, engine.totals, in_flight,
-            )  # fmt: skip
+                engine.round,
+                engine.clock.now_ns,
+                weights,
+                metrics,
+                engine.numbers,
+                len(self.decisions),
+                tuple(self._asked),
+                self._seconds,
+                engine.totals,
+                in_flight,
+            )
         )
         self._asked, self._seconds, engine.totals = {}, {}, Totals()
         engine.round += 1

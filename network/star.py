@@ -91,9 +91,7 @@ class Star:
         """Send ``size_bytes`` from the server to a device."""
         return self._send(self._down, device.downlink, device.access, (size_bytes, on_arrival))
 
-    def _send(
-        self, link: SharedLink, port: Port, access: Access, what: tuple[int, Callable[[], None]]
-    ) -> Transfer:
+    def _send(self, link: SharedLink, port: Port, access: Access, what: tuple[int, Callable[[], None]]) -> Transfer:
         transfer = Transfer(link, port, *what)
         transfer.travel(access.latency_ns + self.latency_ns)
         return transfer

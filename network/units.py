@@ -29,7 +29,9 @@ class Quantity:
             raise ValueError(f"got {text!r}; expected {self.name} with a unit, e.g. {self.example!r}")
         match = _NUMBER.fullmatch(text)
         if match is None or match[2] not in self.units:
-            raise ValueError(f"got {text!r}; expected {self.name} with a unit, e.g. {self.example!r}{self._hint(match)}")
+            raise ValueError(
+                f"got {text!r}; expected {self.name} with a unit, e.g. {self.example!r}{self._hint(match)}"
+            )
         return float(Fraction(match[1]) * self.units[match[2]])
 
     def _hint(self, match: re.Match[str] | None) -> str:

@@ -94,7 +94,9 @@ def read_profile(path: Path) -> Profile:
     sources = tuple((key, source) for key, (_, source) in values.items())
     numbers: dict[str, Any] = {FIGURES[key][0]: number for key, (number, _) in values.items()}
     numbers["memory_bytes"] = int(numbers["memory_bytes"])
-    return Profile(path.stem, str(data.get("about", "")), compute=data.get("compute", "roofline"), sources=sources, **numbers)
+    return Profile(
+        path.stem, str(data.get("about", "")), compute=data.get("compute", "roofline"), sources=sources, **numbers
+    )
 
 
 def _figures(file: str, data: dict[str, Any]) -> Iterator[tuple[str, tuple[float, Source]]]:
@@ -105,7 +107,9 @@ def _figures(file: str, data: dict[str, Any]) -> Iterator[tuple[str, tuple[float
             raise ProfileError(f"{place}: got {entry!r}; expected value, source, date and kind")
         missing = {"value", "source", "date", "kind"} ^ entry.keys()
         if missing:
-            raise ProfileError(f"{place}: missing or unknown {', '.join(sorted(missing))}; expected value, source, date, kind")
+            raise ProfileError(
+                f"{place}: missing or unknown {', '.join(sorted(missing))}; expected value, source, date, kind"
+            )
         if entry["kind"] not in KINDS:
             raise ProfileError(f"{place}.kind: got {entry['kind']!r}; expected one of {', '.join(KINDS)}")
         if not isinstance(entry["date"], date) or not str(entry["source"]).strip():

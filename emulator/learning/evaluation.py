@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from actors.values import Spec
 from emulator.learning.binding import Weights, bound
 from emulator.learning.models import ModelSpec
 from emulator.learning.models import initial_weights as draw_weights

@@ -62,9 +62,7 @@ class Meter(TorchDispatchMode):
     def cost(self) -> Cost:
         """What was counted so far."""
         ops = tuple((kind, flops, size, count) for (kind, flops, size), count in sorted(self.ops.items()))
-        return Cost(
-            ops, sum(op[1] * op[3] for op in ops), sum(op[2] * op[3] for op in ops), self.peak_bytes
-        )
+        return Cost(ops, sum(op[1] * op[3] for op in ops), sum(op[2] * op[3] for op in ops), self.peak_bytes)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -142,7 +140,9 @@ def repeat(body: Callable[[Any, Tree], None], state: Any, batches: Any) -> None:
         _measured_body(meter, (body, state), make, count)
 
 
-def _measured_body(meter: Meter, call: tuple[Callable[[Any, Tree], None], Any], make: Callable[[], Tree], count: int) -> None:
+def _measured_body(
+    meter: Meter, call: tuple[Callable[[Any, Tree], None], Any], make: Callable[[], Tree], count: int
+) -> None:
     body, state = call
     outer, outer_peak = meter.ops, meter.peak_bytes
     meter.ops, meter.peak_bytes, base = Counter(), meter.live_bytes, meter.live_bytes
@@ -173,7 +173,11 @@ def measure(function: Callable[..., Tree], inputs: tuple[Any, ...], settings: di
     Results: one ``Spec``, or a tuple of them where the function returns a plain tuple. Traced once per function,
     settings and shapes; plain data (a seed, a learning rate) are not part of the key.
     """
-    key = (function, tuple(settings.items()), tuple(item if isinstance(item, Spec) else _structure(item) for item in inputs))
+    key = (
+        function,
+        tuple(settings.items()),
+        tuple(item if isinstance(item, Spec) else _structure(item) for item in inputs),
+    )
     found = _STEPS.get(key)
     if found is None:
         found = _STEPS[key] = _trace(function, inputs, settings)

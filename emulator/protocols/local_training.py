@@ -25,7 +25,9 @@ async def client(world: World, device: Node, weights: Value, sgd: LocalSGD) -> V
     return await device.send(update, to=world.server, kind="update")
 
 
-async def cohort_updates(world: World, weights: Value, sgd: LocalSGD, count: int) -> tuple[tuple[int, ...], list[Value]]:
+async def cohort_updates(
+    world: World, weights: Value, sgd: LocalSGD, count: int
+) -> tuple[tuple[int, ...], list[Value]]:
     """Updates of the devices that survived the round, and how many samples each trained on."""
     cohort = world.sample(count)
     updates = await world.gather({device: client(world, device, weights, sgd) for device in cohort})

@@ -74,7 +74,9 @@ def build(spec: ModelSpec, device: str = "meta") -> nn.Sequential:
 def cut_refusal(spec: ModelSpec, cut: int) -> str | None:
     """Why the model cannot be cut after ``cut`` blocks; None when it can (0: all on the server)."""
     blocks = len(build(spec))
-    return None if 0 <= cut <= blocks else f"got {cut}; {spec.name} has {blocks} blocks, expected a cut of 0 to {blocks}"
+    return (
+        None if 0 <= cut <= blocks else f"got {cut}; {spec.name} has {blocks} blocks, expected a cut of 0 to {blocks}"
+    )
 
 
 def initial_weights(spec: ModelSpec, generator: torch.Generator) -> dict[str, Tensor]:

@@ -72,7 +72,15 @@ def resnet18(shape: Shape, classes: int) -> nn.Sequential:
     return _resnet(shape, classes, (64, 128, 256, 512), 2, projection=True)
 
 
-MOBILENETV2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+MOBILENETV2 = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 
 
 def mobilenetv2(shape: Shape, classes: int) -> nn.Sequential:

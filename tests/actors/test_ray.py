@@ -1,0 +1,130 @@
+"""The same hashes on Ray as inline, whatever the placement; healing after a death; errors that tell where."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from actors.cluster import Cluster
+from actors.program import path_of
+from actors.ray_executor import Fleet
+from emulator.blueprint import Blueprint
+from emulator.learning.meter import warm_up
+from emulator.preparation import make_holdings
+from emulator.protocols.fedadam import FedAdamSettings, fedadam
+from emulator.protocols.fedavg import FedAvgSettings, fedavg
+from emulator.protocols.settings import RoundSettings
+from emulator.run import simulate
+from tests.world.protocols import Deadline, Marked, Quiet, asynchronous, deadline, failing, mortal, reading
+from tests.worlds import CNN, DIGITS, Played, fleet, holdings, plan, play
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+
+def on_ray(blueprint: Blueprint, devices_per_actor: int | None) -> Played:
+    with Cluster() as cluster:
+        cluster.start(fleet_of(blueprint, devices_per_actor))
+        played = Played()
+        for messages in cluster.play(path_of(simulate), blueprint, None):
+            played.take(messages)
+        return played
+
+
+def fleet_of(blueprint: Blueprint, devices_per_actor: int | None) -> Fleet:
+    held = holdings(blueprint)
+    facts = {key: getattr(DIGITS, key) for key in ("name", "classes", "shape", "scale", "mean", "std")}
+    arrays = (DIGITS.x_train, DIGITS.y_train, DIGITS.x_test, DIGITS.y_test)
+    devices = {device.name: {"profile": device.profile.name} for device in blueprint.devices}
+    return Fleet(
+        devices, path_of(make_holdings), (facts, *arrays, held.parts, held.validation), devices_per_actor,
+        warm_up=path_of(warm_up),
+    )  # fmt: skip
+
+
+def same(first: Played, second: Played) -> None:
+    assert first.end.weights_sha256 == second.end.weights_sha256
+    assert first.events == second.events
+    assert first.rounds == second.rounds
+    assert first.decisions == second.decisions
+
+
+BLUEPRINT = plan(
+    fedavg, FedAvgSettings(rounds=3, cohort=5, learning_rate=0.1, momentum=0.5), fleet(8), problem=CNN,
+    samples=(40, 33, 17, 1, 52, 0, 16, 20),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("devices_per_actor", [8, 4, 2, None, 1])
+def test_same_hashes_on_any_placement(devices_per_actor: int | None) -> None:
+    """One, two and four actors, one a core, and an actor per device."""
+    played = on_ray(BLUEPRINT, devices_per_actor)
+    same(played, play(BLUEPRINT))
+    assert played.end.calls <= 1 + 3 * 5 + 3 * (1 + 2)  # at most one a device-round; the server's; two hosts evaluating
+
+
+@pytest.mark.parametrize(
+    ("protocol", "settings"),
+    [
+        (fedadam, FedAdamSettings(rounds=2, cohort=4, learning_rate=0.1)),
+        (deadline, Deadline(rounds=2, cohort=8, first=5)),
+        (reading, RoundSettings(rounds=3, cohort=4)),
+        (asynchronous, RoundSettings(rounds=5, cohort=4)),
+    ],
+)
+def test_same_hashes_for_every_kind_of_protocol(protocol: Any, settings: Any) -> None:
+    blueprint = plan(protocol, settings, [*fleet(4), *fleet(4, flop_per_s=3e8)])
+    same(on_ray(blueprint, 4), play(blueprint))
+
+
+def test_a_stop_on_accuracy_is_the_same_with_the_clock_running_ahead() -> None:
+    from emulator.blueprint import Observation
+
+    observation = Observation(1, 360, 100, False, 0.6, None, 3)
+    settings = FedAvgSettings(rounds=30, cohort=4, learning_rate=0.1)
+    blueprint = plan(fedavg, settings, fleet(6), observation=observation)
+    played = on_ray(blueprint, None)
+    assert played.end.status == "stopped: accuracy"
+    same(played, play(blueprint))
+
+
+def test_a_device_actor_that_dies_changes_nothing(tmp_path: Path) -> None:
+    """The process ends itself in its first training (as ``kill -9`` would); Ray starts it again and the program too."""
+    settings = Marked(rounds=2, cohort=4, mark=str(tmp_path / "died"))
+    inline_settings = Marked(rounds=2, cohort=4, mark=str(tmp_path / "inline"))
+    (tmp_path / "inline").touch()  # inline must not die
+    expected = play(plan(mortal, inline_settings, fleet(4)))
+    found = on_ray(plan(mortal, settings, fleet(4)), 2)
+    assert (tmp_path / "died").exists()
+    assert found.end.weights_sha256 == expected.end.weights_sha256
+    assert found.events == expected.events
+
+
+def test_an_error_in_an_actor_tells_where() -> None:
+    with pytest.raises(Exception, match=r"fail failed on device-0000 in round 1 at virtual time .*RuntimeError: the step is"):
+        on_ray(plan(failing, Quiet(), fleet(2)), 2)
+
+
+def test_named_device_actors_describe_themselves() -> None:
+    with Cluster() as cluster:
+        started = cluster.start(fleet_of(BLUEPRINT, 1))
+        for _ in cluster.play(path_of(simulate), BLUEPRINT, None):
+            pass
+        actor = ray.get_actor("device-0001", namespace=cluster.namespace)
+        told = ray.get(actor.describe.remote())
+        assert told["device"] == "device-0001"
+        assert told["profile"] == "test"
+        assert told["state"]["programs"] >= 1
+        assert started["actors"] == 8 + 2
+        names = {entry["name"] for entry in ray.util.list_named_actors(all_namespaces=True)}
+        assert {f"device-{number:04d}" for number in range(8)} <= names
+
+
+def test_actors_end_with_their_run() -> None:
+    on_ray(BLUEPRINT, None)
+    for _ in range(100):
+        if not ray.util.list_named_actors(all_namespaces=True):
+            break
+        time.sleep(0.1)
+    assert ray.util.list_named_actors(all_namespaces=True) == []
