@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -36,8 +37,9 @@ class Cluster:
     def start(self, fleet: Fleet) -> dict[str, int]:
         """Start an aggregator and its device actors; gives their number and their resident bytes."""
         options = {"name": "aggregator", "namespace": self.namespace}
-        self._aggregator = Aggregator.options(**options).remote()
-        self.started = ray.get(self._aggregator.start.remote(fleet))
+        actor: Any = Aggregator
+        self._aggregator = actor.options(**options).remote()
+        self.started = ray.get(self._aggregator.start.remote(replace(fleet, namespace=self.namespace)))
         return self.started
 
     def play(self, entry: str, *arguments: Any) -> Iterator[Any]:

@@ -20,10 +20,10 @@ class Source:
 
 
 class Result(NamedTuple):
-    """Output ``index`` of operation ``op``."""
+    """Output number ``output`` of operation ``op``."""
 
     op: int
-    index: int
+    output: int
 
 
 OBSERVED = Result(-1, 0)  # what an observation gives; never on the tape

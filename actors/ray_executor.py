@@ -22,12 +22,12 @@ class Held(NamedTuple):
     """Where a result is: an object of Ray's, and its place when that is a bundle."""
 
     reference: Any
-    index: int | None
+    place: int | None
 
 
 def _take(held: Held) -> Tree:
     found = ray.get(held.reference)
-    return unpack(found if held.index is None else found[held.index], CPU)
+    return unpack(found if held.place is None else found[held.place], CPU)
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Fleet:
     devices_per_actor: int | None = None
     gpus_per_actor: float = 0.0
     warm_up: str | None = None
+    namespace: str | None = None
 
 
 class RayPending:
@@ -135,7 +136,7 @@ class RayExecutor:
         arguments: dict[Result, tuple[int, int | None]] = {}
         for name in (name for program in programs for name in program.arguments):
             held = self._held[name]
-            arguments[name] = (references.setdefault(held.reference, len(references)), held.index)
+            arguments[name] = (references.setdefault(held.reference, len(references)), held.place)
         small = [size <= SMALL_BYTES for program in programs for size in program.sizes]
         payload = dumps(Call(tuple(programs), arguments, tuple(small)))
         self.calls += 1
@@ -202,15 +203,18 @@ def _hosts(fleet: Fleet, nodes: list[dict[str, Any]], shared: list[Any]) -> list
     hosts = []
     for number, node in enumerate(places):
         mine = {name: facts for lane, (name, facts) in enumerate(fleet.facts.items()) if lane % len(places) == number}
-        options = {"name": f"devices-{number:04d}", "scheduling_strategy": _on(node), **_gpus(fleet, node)}
-        hosts.append(remote_host.options(**options).remote(mine, fleet.setup, *shared))
+        options = {"name": f"devices-{number:04d}", "namespace": fleet.namespace, "scheduling_strategy": _on(node)}
+        hosts.append(remote_host.options(**options, **_gpus(fleet, node)).remote(mine, fleet.setup, *shared))
     return hosts
 
 
 def _workers(fleet: Fleet, nodes: list[dict[str, Any]], shared: list[Any]) -> list[Any]:
     return [
         remote_worker.options(
-            name=f"worker-{number}-{core}", scheduling_strategy=_on(node), **_gpus(fleet, node)
+            name=f"worker-{number}-{core}",
+            namespace=fleet.namespace,
+            scheduling_strategy=_on(node),
+            **_gpus(fleet, node),
         ).remote(fleet.setup, *shared)
         for number, node in enumerate(nodes)
         for core in range(_cores(node))
@@ -223,6 +227,6 @@ def _devices(fleet: Fleet, nodes: list[dict[str, Any]], workers: list[Any]) -> l
     actors = []
     for lane, (name, facts) in enumerate(fleet.facts.items()):
         place = lane % len(workers)
-        options = {"name": name, "scheduling_strategy": _on(owners[place])}
+        options = {"name": name, "namespace": fleet.namespace, "scheduling_strategy": _on(owners[place])}
         actors.append(remote_device.options(**options).remote(name, facts, workers[place]))
     return actors

@@ -104,7 +104,7 @@ class Tape:
         made.handles, made.uses = [0] * len(sizes), [0] * len(sizes)
         for result in references:
             if isinstance(result, Result):
-                self._ops[result.op].uses[result.index] += 1
+                self._ops[result.op].uses[result.output] += 1
         self._ops[op] = self._held.setdefault(lane, {})[op] = made
         return made
 
@@ -170,11 +170,11 @@ class Tape:
         for result in op.step.inputs:
             if isinstance(result, Result):
                 source = self._ops[result.op]
-                source.uses[result.index] -= 1
+                source.uses[result.output] -= 1
                 if not source.shipped and source.resolved and not any(source.handles) and not any(source.uses):
                     unneeded.append(source)
                 elif source.shipped:
-                    self._let_go(source, result.index)
+                    self._let_go(source, result.output)
         return unneeded
 
     def _take(self, lane: int) -> list[Op]:
@@ -193,9 +193,9 @@ class Tape:
         arguments = tuple(result for result in inner if result.op not in inside)
         made = [(op, Result(op.step.op, index)) for op in ops for index in range(len(op.sizes))]
         kept = [
-            (op, result) for op, result in made if op.handles[result.index] or op.uses[result.index] > inner[result]
+            (op, result) for op, result in made if op.handles[result.output] or op.uses[result.output] > inner[result]
         ]
-        sizes = tuple(op.sizes[result.index] for op, result in kept)
+        sizes = tuple(op.sizes[result.output] for op, result in kept)
         steps = tuple(op.step for op in ops)
         return Program(ops[0].lane, steps, arguments, tuple(result for _, result in kept), sizes)
 
@@ -203,8 +203,8 @@ class Tape:
         for result in op.step.inputs:
             if isinstance(result, Result):
                 source = self._ops[result.op]
-                source.uses[result.index] -= 1
-                self._let_go(source, result.index)
+                source.uses[result.output] -= 1
+                self._let_go(source, result.output)
 
 
 def _elsewhere(handle: Handle, lane: int) -> bool:

@@ -1,5 +1,7 @@
 """What the platform itself costs: device-rounds whose step does nothing, with small and large payloads."""
 
+from typing import Any
+
 import torch
 
 from actors.cluster import Cluster
@@ -10,6 +12,7 @@ from emulator.learning.aggregation import average
 from emulator.learning.binding import Weights
 from emulator.learning.meter import warm_up
 from emulator.learning.models import ModelSpec
+from emulator.learning.sgd import Problem
 from emulator.protocols.settings import RoundSettings
 
 ROUNDS = 10  # the first ones also pay for shared memory that is touched for the first time
@@ -32,14 +35,14 @@ def echo(weights: Weights, seed: int) -> Weights:
     return weights
 
 
-async def client(world, device, weights):  # type: ignore[no-untyped-def]
+async def client(world: Any, device: Any, weights: Any) -> Any:
     """Download, do nothing, upload."""
     weights = await world.server.send(weights, to=device, kind="weights")
     update = await device.compute(echo, weights, world.seed("echo", device.name, world.round))
     return await device.send(update, to=world.server, kind="update")
 
 
-async def idle(world, problem, settings):  # type: ignore[no-untyped-def]
+async def idle(world: Any, problem: Problem, settings: NoopSettings) -> None:
     """FedAvg without training."""
     weights = await world.server.compute(payload, kilobytes=settings.kilobytes)
     for _ in range(settings.rounds):
@@ -55,7 +58,7 @@ def main(devices: int = 1000) -> bool:
     for kilobytes, limit in LIMITS_MS.items():
         settings = NoopSettings(rounds=ROUNDS, cohort=devices, kilobytes=kilobytes)
         blueprint = plan(devices, 1, idle, settings, ModelSpec("mlp", 10, (1, 8, 8)))
-        facts = {device.name: {} for device in blueprint.devices}
+        facts: dict[str, dict[str, Any]] = {device.name: {} for device in blueprint.devices}
         with Cluster() as cluster:
             took, outcome = play_on_ray(
                 cluster, blueprint, Fleet(facts, path_of(no_resources), (), warm_up=path_of(warm_up))

@@ -7,10 +7,11 @@ joined by commas, rows joined by newlines; then a newline. Times are integer nan
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -92,7 +93,7 @@ class EventWriter:
         return self._digest.hexdigest()
 
     def _block(self, rows: list[Event]) -> None:
-        columns = dict(zip(Event._fields, zip(*rows, strict=True), strict=True))
+        columns: dict[str, Any] = dict(zip(Event._fields, zip(*rows, strict=True), strict=True))
         self.totals.add(rows)
         self._hash(columns)
         for name in ("queued", "start", "end"):
@@ -100,14 +101,14 @@ class EventWriter:
         arrays = [pa.array(columns[name], type=SCHEMA.field(name).type) for name in SCHEMA.names]
         self._writer.write_table(pa.table(arrays, schema=SCHEMA))
 
-    def _hash(self, columns: dict[str, Sequence[object]]) -> None:
+    def _hash(self, columns: Mapping[str, Sequence[Any]]) -> None:
         for name in HASHED:
             self._digest.update(f"{name}\n".encode())
             values = columns[name]
             if name in NUMBERS:
                 self._digest.update(np.asarray(values, "<i8").tobytes())
             elif name == "inputs":
-                self._digest.update("\n".join(",".join(map(str, item)) for item in values).encode())  # type: ignore[call-overload]
+                self._digest.update("\n".join(",".join(map(str, item)) for item in values).encode())
             else:
                 self._digest.update("\n".join("-" if item is None else str(item) for item in values).encode())
             self._digest.update(b"\n")

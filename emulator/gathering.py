@@ -56,6 +56,7 @@ class Gather(Future, Generic[K, V]):
         self._waiting -= 1
         if not event.ok and not isinstance(event.value, DeviceLost):
             self._cut_rest()
+            assert isinstance(event.value, Exception)
             self.break_off(event.value)
             return
         self._done += event.ok

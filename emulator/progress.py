@@ -51,6 +51,10 @@ class Progress:
         elif not self._quiet:
             self._console.print(f"round {row.round}/{self._rounds or '?'}: {text}", highlight=False)
 
+    def say(self, text: str) -> None:
+        """A line beside the rounds."""
+        self._console.print(text, highlight=False)
+
     def close(self) -> None:
         """Take the bar away."""
         if self._bar is not None:

@@ -2,7 +2,8 @@
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,13 @@ def run(scenario: Scenario, options: RunOptions) -> Finished:
     started = time.perf_counter()
     status: str | None = "failed"
     try:
-        for messages in _play(scenario, options, prepared, decisions):
+        if options.timing_only:
+            stream = simulate(TimingOnly(), prepared.plan, decisions)
+        elif options.inline:
+            stream = simulate(Inline(prepared.holdings()), prepared.plan, decisions)
+        else:
+            stream = _on_ray(scenario, options, prepared, (folder, progress.say))
+        for messages in stream:
             records.take(messages)
             progress.take(messages)
         status = None
@@ -80,20 +87,13 @@ def run(scenario: Scenario, options: RunOptions) -> Finished:
     return Finished(folder, summary)
 
 
-def _play(
-    scenario: Scenario, options: RunOptions, prepared: Prepared, decisions: list[Decision] | None
+def _on_ray(
+    scenario: Scenario, options: RunOptions, prepared: Prepared, about: tuple[Path, Callable[[str], None]]
 ) -> Iterator[list[Message]]:
-    if options.timing_only:
-        return simulate(TimingOnly(), prepared.plan, decisions)
-    if options.inline:
-        return simulate(Inline(prepared.holdings()), prepared.plan, decisions)
-    return _on_ray(scenario, options, prepared)
-
-
-def _on_ray(scenario: Scenario, options: RunOptions, prepared: Prepared) -> Iterator[list[Message]]:
     from actors.cluster import Cluster  # Ray takes a second to import: only runs that use it pay
     from actors.ray_executor import Fleet
 
+    folder, report = about
     actors = scenario.actors
     per_actor = None if actors.devices_per_actor == "auto" else int(actors.devices_per_actor)
     fleet = Fleet(
@@ -104,8 +104,14 @@ def _on_ray(scenario: Scenario, options: RunOptions, prepared: Prepared) -> Iter
         actors.gpus_per_actor,
         path_of(warm_up),
     )
-    with Cluster(options.address, dashboard=actors.dashboard) as cluster:
-        cluster.start(fleet)
+    # Ray tells of restarted actors on stdout, where only results belong.
+    with (
+        (folder / "ray.log").open("w") as log,
+        redirect_stdout(log),
+        Cluster(options.address, dashboard=actors.dashboard) as cluster,
+    ):
+        started = cluster.start(fleet)
+        report(f"{started['actors']} device actors, {started['bytes'] / 1e9:.2f} GB resident ({cluster.namespace})")
         yield from cluster.play(path_of(simulate), prepared.plan, None)
 
 

@@ -11,8 +11,11 @@ from types import FrameType
 from typing import Any
 
 import simpy
+from simpy.events import EventPriority
 
-LATE = 2  # after everything else of the same instant: deadlines are inclusive, losses and stops come last
+LATE = EventPriority(
+    2
+)  # after everything else of the same instant: deadlines are inclusive, losses and stops come last
 
 
 class Cancelled(Exception):
@@ -49,7 +52,7 @@ class Clock:
         if self.failure is None:
             self.failure = error
 
-    def at(self, time_ns: int, priority: int = LATE) -> simpy.Event:
+    def at(self, time_ns: int, priority: EventPriority = LATE) -> simpy.Event:
         """An event at ``time_ns`` (not before now) that comes after all others of that instant."""
         event = simpy.Event(self.env)
         event._ok, event._value = True, None
@@ -148,6 +151,7 @@ class Task(Future):
             return self._awaited(self._coroutine.send(None))
         if event.ok:
             return self._awaited(self._coroutine.send(event.value))
+        assert isinstance(event.value, BaseException)
         return self._awaited(self._coroutine.throw(event.value))
 
     @staticmethod

@@ -77,7 +77,7 @@ class Verb(Future):
         self._missing -= 1
         if self.triggered:
             return
-        if not event.ok:
+        if isinstance(event.value, Exception):
             self.break_off(event.value)
         elif not self._missing:
             self._ready()

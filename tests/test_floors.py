@@ -83,7 +83,9 @@ def test_the_floor_test_can_fail() -> None:
 
 
 def test_no_cycle() -> None:
-    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in sources()}
+    names = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in sources()
+    }
     edges = {name: {module for _, module in imports(path) if module in names} for name, path in names.items()}
     done: set[str] = set()
     trail: list[str] = []

@@ -1,6 +1,7 @@
 """Tiny worlds for the tests: profiles with round numbers, fleets, and a way to play them."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import inf
 from typing import Any
 
@@ -56,7 +57,7 @@ def plan(protocol: Any, settings: Settings, groups: list[GroupSpec], **changes: 
 def holdings(blueprint: Blueprint) -> Holdings:
     """Consecutive training samples for the devices, the last hundred for validation."""
     bounds = np.cumsum((0, *blueprint.samples))
-    parts = tuple(np.arange(start, stop) for start, stop in zip(bounds[:-1], bounds[1:], strict=True))
+    parts = tuple(np.arange(start, stop) for start, stop in pairwise(bounds))
     return Holdings(DIGITS, parts, np.arange(1337, 1437))
 
 

@@ -37,7 +37,7 @@ class Meter(TorchDispatchMode):
     active: "Meter | None" = None
 
     def __init__(self, *, compose: bool = True) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.compose = compose
         self.ops: Counter[tuple[str, int, int]] = Counter()
         self.live_bytes = 0

@@ -12,10 +12,10 @@ from emulator.protocols.settings import Settings
 
 @dataclass(frozen=True)
 class Entry:
-    """A protocol: ``await run(world, settings)`` plays it; ``about`` is one line for ``emulator list protocols``."""
+    """A protocol: ``await run(world, problem, settings)`` plays it; ``about`` is one line for ``emulator list protocols``."""
 
     settings: type[Settings]
-    run: Callable[[Any, Any], Awaitable[None]]
+    run: Callable[[Any, Any, Any], Awaitable[None]]
     about: str
 
 

@@ -102,20 +102,23 @@ def test_a_device_actor_that_dies_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_an_error_in_an_actor_tells_where() -> None:
-    with pytest.raises(Exception, match=r"fail failed on device-0000 in round 1 at virtual time .*RuntimeError: the step is"):
+    with pytest.raises(
+        Exception, match=r"fail failed on device-0000 in round 1 at virtual time .*RuntimeError: the step is"
+    ):
         on_ray(plan(failing, Quiet(), fleet(2)), 2)
 
 
 def test_named_device_actors_describe_themselves() -> None:
     with Cluster() as cluster:
         started = cluster.start(fleet_of(BLUEPRINT, 1))
-        for _ in cluster.play(path_of(simulate), BLUEPRINT, None):
-            pass
-        actor = ray.get_actor("device-0001", namespace=cluster.namespace)
-        told = ray.get(actor.describe.remote())
-        assert told["device"] == "device-0001"
+        played = Played()
+        for messages in cluster.play(path_of(simulate), BLUEPRINT, None):
+            played.take(messages)
+        name = played.rounds[0].finished[0]
+        told = ray.get(ray.get_actor(name, namespace=cluster.namespace).describe.remote())
+        assert told["device"] == name
         assert told["profile"] == "test"
-        assert told["state"]["programs"] >= 1
+        assert told["state"]["programs"] == sum(name in row.finished for row in played.rounds)
         assert started["actors"] == 8 + 2
         names = {entry["name"] for entry in ray.util.list_named_actors(all_namespaces=True)}
         assert {f"device-{number:04d}" for number in range(8)} <= names

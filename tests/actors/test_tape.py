@@ -54,7 +54,7 @@ class World:
         self.numbers = 0
 
     def do(self, lane: int, function: Any, *inputs: Any) -> Handle:
-        call = (f"tests.actors.test_tape:{function.__name__}", inputs, {})
+        call: Any = (f"tests.actors.test_tape:{function.__name__}", inputs, {})
         op = self.tape.record(self.numbers, lane, call, (ONE, HERE))
         self.numbers += 1
         self.tape.resolve(op)

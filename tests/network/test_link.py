@@ -1,6 +1,8 @@
 """The shared link, worked out by hand: processor sharing, caps, aborts, and what must hold for any flows."""
 
+from collections.abc import Generator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import simpy
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from network.link import Flow, Port, SharedLink
 
 MB = 1_000_000
+Steps = Generator[simpy.Event, Any, None]
 FAST = 1e12  # a port that never binds
 
 
@@ -19,7 +22,7 @@ def finish_times(flows: list[tuple[float, int, Port]], rate_bps: float) -> list[
     link = SharedLink(env, rate_bps)
     done = [0.0] * len(flows)
 
-    def run(index: int, start_s: float, size: int, port: Port):  # type: ignore[no-untyped-def]
+    def run(index: int, start_s: float, size: int, port: Port) -> Steps:
         yield env.timeout(round(start_s * 1e9))
         yield link.start(port, size).done
         done[index] = env.now / 1e9
@@ -66,7 +69,7 @@ def test_abort_frees_the_link_at_once() -> None:
     link = SharedLink(env, 8e6)
     kept, cut = link.start(Port(FAST), MB), link.start(Port(FAST), MB)
 
-    def abort():  # type: ignore[no-untyped-def]
+    def abort() -> Steps:
         yield env.timeout(1_000_000_000)
         assert link.sent_bytes(cut) == MB // 2
         link.abort(cut)
@@ -88,7 +91,9 @@ def test_a_rate_must_be_positive() -> None:
 
 
 FLOWS = st.lists(
-    st.tuples(st.floats(0, 2), st.integers(1, 2_000_000), st.sampled_from([1e6, 3e6, 8e6, 1e9])), min_size=1, max_size=12
+    st.tuples(st.floats(0, 2), st.integers(1, 2_000_000), st.sampled_from([1e6, 3e6, 8e6, 1e9])),
+    min_size=1,
+    max_size=12,
 )
 
 
@@ -138,13 +143,13 @@ def test_no_cap_and_no_capacity_is_ever_exceeded(flows: list[tuple[float, int, f
     seen: list[list[int]] = []
     active: list[Flow] = []
 
-    def run(start_s: float, size: int, cap: float):  # type: ignore[no-untyped-def]
+    def run(start_s: float, size: int, cap: float) -> Steps:
         yield env.timeout(round(start_s * 1e9))
         flow = link.start(Port(cap), size)
         active.append(flow)
         yield flow.done
 
-    def sample():  # type: ignore[no-untyped-def]
+    def sample() -> Steps:
         for _ in range(80):
             seen.append([link.sent_bytes(flow) for flow in active])
             yield env.timeout(50_000_000)

@@ -151,7 +151,9 @@ async def losing(world: Any, problem: Problem, settings: RoundSettings) -> None:
     """The second device is lost in the middle of the first round."""
     weights = await start(world, problem)
     for _ in range(settings.rounds):
-        clients = {device: client(world, device, weights, sgd_of(problem)) for device in world.devices if not device.lost}
+        clients = {
+            device: client(world, device, weights, sgd_of(problem)) for device in world.devices if not device.lost
+        }
         if world.round == 1:
             world.spawn(lose_later(world))
         updates = await world.gather(clients)

@@ -1,5 +1,6 @@
 """FedAvg on the platform beside a plain PyTorch loop, closed forms for time and bytes, and the same hash everywhere."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def plain_local(kind: str, weights: dict[str, torch.Tensor], data: Any, seed: in
 
 def plain_federation(kind: str, options: dict[str, Any], start: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     bounds = np.cumsum((0, *SAMPLES))
-    parts = [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    parts = [slice(a, b) for a, b in pairwise(bounds)]
     weights = start
     adam: dict[str, list[torch.Tensor]] = {
         n: [torch.zeros_like(w), torch.full_like(w, options.get("tau", 0.0) ** 2)] for n, w in start.items()
@@ -102,7 +103,12 @@ def plain_federation(kind: str, options: dict[str, Any], start: dict[str, torch.
     ("kind", "protocol", "settings", "options"),
     [
         ("mlp", fedavg, FedAvgSettings(**COMMON), {}),
-        ("mlp", fedavg, FedAvgSettings(**COMMON, momentum=0.9, weight_decay=0.01), {"momentum": 0.9, "weight_decay": 0.01}),
+        (
+            "mlp",
+            fedavg,
+            FedAvgSettings(**COMMON, momentum=0.9, weight_decay=0.01),
+            {"momentum": 0.9, "weight_decay": 0.01},
+        ),
         ("mlp", fedprox, FedProxSettings(**COMMON, mu=0.5), {"mu": 0.5}),
         ("mlp", fedadam, FedAdamSettings(**COMMON, server_learning_rate=0.05, tau=0.01), {"tau": 0.01}),
     ],
@@ -161,7 +167,9 @@ def test_virtual_time_of_a_round_without_contention_equals_the_hand_computation(
     ends = [event.end_ns / 1e9 for event in played.transfers("update")]
     assert sorted(ends) == pytest.approx([down + flops / 2e9 + up, down + flops / 1e9 + up], abs=2e-9)
     assert played.end.virtual_ns / 1e9 == pytest.approx(down + flops / 1e9 + up, abs=2e-9)
-    assert played.rounds[0].device_seconds == pytest.approx((down + flops / 1e9 + up, down + flops / 2e9 + up), abs=2e-9)
+    assert played.rounds[0].device_seconds == pytest.approx(
+        (down + flops / 1e9 + up, down + flops / 2e9 + up), abs=2e-9
+    )
 
 
 # ---- the same everywhere -----------------------------------------------------------------------------------------------
@@ -180,7 +188,9 @@ def test_twice_in_a_row_is_the_same_and_another_seed_is_not() -> None:
     blueprint = plan(fedavg, FedAvgSettings(**COMMON), fleet(5), samples=SAMPLES)
     first, second = play(blueprint), play(blueprint)
     assert first == second
-    other = plan(fedavg, FedAvgSettings(**COMMON), fleet(5), samples=SAMPLES, seeds=blueprint.seeds._replace(sampling=2))
+    other = plan(
+        fedavg, FedAvgSettings(**COMMON), fleet(5), samples=SAMPLES, seeds=blueprint.seeds._replace(sampling=2)
+    )
     assert play(other).end.weights_sha256 != first.end.weights_sha256
 
 
@@ -195,7 +205,7 @@ def test_seeds_concern_only_their_own() -> None:
 def test_clients_with_batchnorm_do_not_leak_into_each_other() -> None:
     # The same device trains alone and after another one: its update must be the same to the bit.
     settings = FedAvgSettings(rounds=1, cohort=1, learning_rate=0.1)
-    seeds = [seed for seed in range(20) if stream(seed, "cohort", 1).choice(2, size=1, replace=False)[0] == 1][0]
+    seeds = next(seed for seed in range(20) if stream(seed, "cohort", 1).choice(2, size=1, replace=False)[0] == 1)
     both = plan(fedavg, settings, fleet(2), samples=(40, 40), problem=CNN)
     both = plan(fedavg, settings, fleet(2), samples=(40, 40), problem=CNN, seeds=both.seeds._replace(sampling=seeds))
     executor = Inline(holdings(both))

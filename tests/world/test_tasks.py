@@ -12,7 +12,12 @@ def sleep(clock: Clock, ns: int, value: object = None) -> Future:
     future = Future(clock)
     timer = simpy.Timeout(clock.env, ns)
     assert timer.callbacks is not None
-    timer.callbacks.append(lambda _: future.triggered or future.finish(value))
+
+    def ring(_: simpy.Event) -> None:
+        if not future.triggered:
+            future.finish(value)
+
+    timer.callbacks.append(ring)
     return future
 
 
@@ -211,7 +216,9 @@ def test_a_lost_device_is_left_out_and_another_failure_is_raised() -> None:
         raise KeyError("bug")
 
     async def main() -> dict[str, str]:
-        found: dict[str, str] = await Gather(clock, {"a": client(clock, 5, "A"), "b": lost()}, first=None, within_s=None)
+        found: dict[str, str] = await Gather(
+            clock, {"a": client(clock, 5, "A"), "b": lost()}, first=None, within_s=None
+        )
         return found
 
     assert run(clock, Task(clock, main())) == {"a": "A"}

@@ -65,7 +65,9 @@ def test_send_takes_bytes_over_rate_and_keeps_the_data() -> None:
         value = await world.server.compute(ones, numbers=250_000)
         there = await world.server.send(value, to=world.devices[0], kind="weights")
         assert engine.clock.now_ns == 510_000_000
-        back = await world.devices[0].send(await world.devices[0].compute(double, there), to=world.server, kind="update")
+        back = await world.devices[0].send(
+            await world.devices[0].compute(double, there), to=world.server, kind="update"
+        )
         return engine.tape.fetch(back), engine.clock.now_ns
 
     data, now = run(engine, main())
@@ -187,10 +189,12 @@ def test_a_failing_step_names_device_round_time_and_line() -> None:
 
     async def main() -> None:
         device = world.devices[1]
-        value = await device.send(await device.compute(fail, await device.compute(ones, numbers=3)), to=world.server, kind="update")
+        value = await device.compute(fail, await device.compute(ones, numbers=3))
+        value = await device.send(value, to=world.server, kind="update")
         await world.read(await world.server.compute(total, value))
 
-    with pytest.raises(StepFailed, match=r"fail failed on device-0001 in round 1 at virtual time .*test_verbs\.py:\d+\): RuntimeError"):
+    place = r"fail failed on device-0001 in round 1 at virtual time .*test_verbs\.py:\d+\): RuntimeError"
+    with pytest.raises(StepFailed, match=place):
         run(engine, main())
 
 

@@ -101,7 +101,7 @@ def initial_weights(spec: ModelSpec, generator: torch.Generator) -> dict[str, Te
 class Block(NamedTuple):
     """One entry of a model: trained parameters, output shape per sample, bytes per sample if the cut came after it."""
 
-    index: int
+    number: int
     parameters: int
     shape: tuple[int, ...]
     smashed_bytes: int
