@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from emulator.learning.meter import unmetered
 from emulator.learning.models import ModelSpec, build
 
 Weights = dict[str, Tensor]  # parameter and buffer name -> tensor; BatchNorm's running statistics are weights too
@@ -19,7 +20,8 @@ def _skeleton(spec: ModelSpec) -> tuple[nn.Sequential, dict[str, tuple[dict[str,
     """The model without data, and for each weight the dictionary of its module that holds it."""
     found = _LOCAL.__dict__.setdefault("skeletons", {})
     if spec not in found:
-        model = build(spec)
+        with unmetered():
+            model = build(spec)
         slots: dict[str, tuple[dict[str, Any], str]] = {}
         for prefix, module in model.named_modules():
             for holder in (module._parameters, module._buffers):
@@ -33,7 +35,8 @@ def _skeleton(spec: ModelSpec) -> tuple[nn.Sequential, dict[str, tuple[dict[str,
 
 def parameter_names(spec: ModelSpec) -> frozenset[str]:
     """Names of the weights that are trained; the others are buffers."""
-    return frozenset(name for name, _ in build(spec).named_parameters())
+    with unmetered():
+        return frozenset(name for name, _ in build(spec).named_parameters())
 
 
 @contextmanager

@@ -9,6 +9,7 @@ operator that makes it to the moment it is freed.
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,7 @@ class Meter(TorchDispatchMode):
     def __init__(self, *, compose: bool = True) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.compose = compose
+        self.paused = False
         self.ops: Counter[tuple[str, int, int]] = Counter()
         self.live_bytes = 0
         self.peak_bytes = 0
@@ -67,8 +69,12 @@ class Meter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
+        if self.paused:
+            return out
         inputs = [leaf for leaf in leaves([args, kwargs]) if isinstance(leaf, torch.Tensor)]
         outputs = [leaf for leaf in leaves(out) if isinstance(leaf, torch.Tensor)]
+        if func._overloadpacket.__name__ == "native_batch_norm" and not args[5]:
+            outputs = outputs[:1]  # in evaluation nothing is saved; real kernels leave the rest empty, meta does not
         for tensor in outputs:
             self._see(tensor)
         if not _is_view(func, inputs, outputs):
@@ -89,6 +95,20 @@ class Meter(TorchDispatchMode):
 
     def _freed(self, key: int) -> None:
         self.live_bytes -= self._storages.pop(key, 0)
+
+
+@contextmanager
+def unmetered() -> Iterator[None]:
+    """Work that is the platform's, not the device's (building a model's skeleton once per process): it costs nothing."""
+    meter = Meter.active
+    if meter is None:
+        yield
+        return
+    before, meter.paused = meter.paused, True
+    try:
+        yield
+    finally:
+        meter.paused = before
 
 
 def _flops(func: Any, args: Any, kwargs: Any, out: Any) -> tuple[str, int]:
