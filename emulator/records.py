@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from emulator.board import Board, straggler_index
 from emulator.events import EventWriter
+from emulator.reading import ScenarioError
 from emulator.rows import Decision, Event, Round
 from emulator.simulation import Message, Outcome
 from emulator.trace import TraceWriter
@@ -170,10 +171,10 @@ class RunFolder:
 
 
 def read_decisions(folder: Path) -> list[Decision]:
-    """The decisions of a run. Raises ValueError when the folder has none."""
+    """The decisions of a run. Raises ScenarioError when the folder has none."""
     path = folder / "decisions.jsonl"
     if not path.is_file():
-        raise ValueError(f"--decisions {folder}: expected a run folder with decisions.jsonl")
+        raise ScenarioError(f"--decisions {folder}: expected a run folder with decisions.jsonl")
     with path.open(encoding="utf-8") as lines:
         return [Decision(**json.loads(line)) for line in lines]
 

@@ -1,6 +1,7 @@
 """Runs a scenario: chooses the executor, plays the simulation, and writes its run folder."""
 
 import gc
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
@@ -15,10 +16,12 @@ from emulator.learning.meter import warm_up
 from emulator.preparation import Prepared, make_holdings, prepare, shared_arguments
 from emulator.progress import Progress
 from emulator.provenance import provenance
+from emulator.reading import ScenarioError
 from emulator.records import Header, RunFolder, new_folder, read_decisions
 from emulator.rows import Decision
 from emulator.scenario import Scenario
 from emulator.simulation import Message, Simulation
+from emulator.world import DecisionMissing
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,14 @@ def run(scenario: Scenario, options: RunOptions) -> Finished:
     except KeyboardInterrupt:
         status = "interrupted"
         raise
+    except DecisionMissing as error:
+        status = "refused"
+        raise ScenarioError(str(error)) from None
     finally:
         progress.close()
         summary = records.close(time.perf_counter() - started, status)
+        if status == "refused":
+            shutil.rmtree(folder)
     return Finished(folder, summary)
 
 

@@ -12,13 +12,15 @@ def seconds(ops: CostOps, profile: Profile, slowdown: float = 1.0) -> float:
 
     ``roofline``: each operator takes max(FLOPs / rate, bytes / bandwidth) + overhead (Williams et al., CACM 2009, per
     operator). ``additive``: FLOPs / rate + bytes / bandwidth + overhead (ELFISH's W/C + M/V). ``flops``: FLOPs / rate
-    alone (the formulas of EcoFed and TinyFEL).
+    alone (the formulas of EcoFed and TinyFEL: no overhead). Raises ValueError for any other mode.
     """
     rate, bandwidth, overhead = profile.flop_per_s, profile.memory_bandwidth_bytes_per_s, profile.overhead_s
     if profile.compute == "flops":
         total = sum(flops * count for _, flops, _, count in ops) / rate
     elif profile.compute == "additive":
         total = sum(count * (flops / rate + size / bandwidth + overhead) for _, flops, size, count in ops)
-    else:
+    elif profile.compute == "roofline":
         total = sum(count * (max(flops / rate, size / bandwidth) + overhead) for _, flops, size, count in ops)
+    else:
+        raise ValueError(f"{profile.name}: compute: got {profile.compute!r}; expected roofline, additive or flops")
     return total * slowdown

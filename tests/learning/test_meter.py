@@ -244,7 +244,9 @@ def test_batches_go_through_all_samples_every_pass() -> None:
     assert steps == seen[:4]
 
 
-@pytest.mark.parametrize(("samples", "plan"), [(10, Plan(4, 3)), (8, Plan(4, 3)), (3, Plan(4)), (10, Plan(4, 1, 7)), (0, Plan(4))])
+@pytest.mark.parametrize(
+    ("samples", "plan"), [(10, Plan(4, 3)), (8, Plan(4, 3)), (3, Plan(4)), (10, Plan(4, 1, 7)), (0, Plan(4))]
+)
 def test_batch_sizes_are_known_without_data(samples: int, plan: Plan) -> None:
     from emulator.learning.shards import Batches
 

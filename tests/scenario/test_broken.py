@@ -57,7 +57,7 @@ BROKEN: dict[str, tuple[str | bytes, str, str]] = {
     "unknown profile": (changed("devices.0.profile", "raspbery-pi-4"), "devices[0].profile", 'did you mean "raspberry-pi-4"'),
     "unknown server profile": (changed("server.profile", "cloud"), "server.profile", "expected a profile"),
     "unknown data set": (changed("data.dataset", "cifar-10"), "data.dataset", 'did you mean "cifar10"'),
-    "unknown model": (changed("model.name", "resnet21"), "model.name", 'did you mean "resnet20"'),
+    "unknown model": (changed("model.name", "lenett"), "model.name", 'did you mean "lenet"'),
     "model that cannot take the images": (changed("model.name", "vgg11"), "model.name", "pixels a side; got 1x8x8"),
     "unknown protocol": (changed("protocol.name", "fedavgg"), "protocol.name", 'did you mean "fedavg"'),
     "unknown cell": (changed("devices.0.cell", "home-wfi"), "devices[0].cell", 'did you mean "home-wifi"'),
