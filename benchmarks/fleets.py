@@ -34,9 +34,10 @@ def no_resources(*, device: str) -> None:
     """Actors without data."""
 
 
-def play_on_ray(cluster: Cluster, blueprint: Blueprint, fleet: Fleet) -> tuple[float, Outcome]:
+def play_on_ray(cluster: Cluster, blueprint: Blueprint, fleet: Fleet | None) -> tuple[float, Outcome]:
     """Host seconds from the first verb until the last weights are there, and the outcome. Actors are started before."""
-    cluster.start(fleet)
+    if fleet is not None:
+        cluster.start(fleet)
     begun = time.perf_counter()
     found: list[Outcome] = []
     stream_of: Iterator[list[Message]] = cluster.play(path_of(simulate), blueprint, None)

@@ -15,7 +15,12 @@ from emulator.rows import Decision
 from emulator.trace import TraceWriter
 from tests.records.rows import LATER, OUTCOME, ROUND, SMALL, compute, send
 
-KEYS = ["name", "protocol", "seed", "executor", "devices", "rounds", "virtual_s", "wall_s", "accuracy", "best_accuracy", "loss", "weights_sha256", "events_sha256", "scenario_sha256", "uplink_bytes", "downlink_bytes", "bytes_by_kind", "device_flops", "server_flops", "device_peak_memory_bytes", "device_energy_j", "time_to_accuracy_s", "validation_accuracy", "devices_lost", "ops", "ops_skipped", "ray_calls", "schema_version", "version", "commit", "python", "torch", "ray", "cpu"]
+KEYS = """
+name protocol seed executor devices rounds virtual_s wall_s accuracy best_accuracy loss weights_sha256 events_sha256
+scenario_sha256 uplink_bytes downlink_bytes bytes_by_kind device_flops server_flops device_peak_memory_bytes
+device_energy_j time_to_accuracy_s validation_accuracy devices_lost ops ops_skipped ray_calls schema_version version
+commit python torch ray cpu
+"""
 
 
 def header(**changes: Any) -> Header:
@@ -39,7 +44,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_summary_has_exactly_the_promised_keys_first(folder: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
-    assert list(summary)[: len(KEYS)] == KEYS
+    promised = KEYS.split()
+    assert list(summary)[: len(promised)] == promised
     assert summary["accuracy"] == 0.75
     assert summary["best_accuracy"] == 0.75
     assert summary["time_to_accuracy_s"] == 4.0  # 0.25 at 2.75 s, 0.75 at 4 s; the target is 0.7

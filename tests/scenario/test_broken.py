@@ -81,7 +81,8 @@ BROKEN: dict[str, tuple[str | bytes, str, str]] = {
         changed("devices.1.slowdown", {"distribution": "gauss"}), "devices[1].slowdown.distribution", "'lognormal'",
     ),
     "uniform upside down": (
-        changed("devices.1.slowdown", {"distribution": "uniform", "low": 3.0, "high": 1.0}), "devices[1].slowdown", "above high",
+        changed("devices.1.slowdown", {"distribution": "uniform", "low": 3.0, "high": 1.0}),
+        "devices[1].slowdown", "above high",
     ),
     "more devices than samples": (changed("devices.0.count", 5000), "devices", "training samples"),
     "more test samples than there are": (changed("evaluate.samples", 5000), "evaluate.samples", "360 test samples"),

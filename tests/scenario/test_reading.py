@@ -40,7 +40,8 @@ def test_the_schema_is_one_and_refuses() -> None:
 def test_overrides() -> None:
     scenario = read_scenario(
         "quickstart",
-        ["protocol.rounds=3", "protocol.cohort=5", "devices[0].count=4", "devices.1.count=2", "protocol.learning_rate=1e-2", "stop.accuracy=0.5",
+        ["protocol.rounds=3", "protocol.cohort=5", "devices[0].count=4", "devices.1.count=2", "protocol.learning_rate=1e-2",
+         "stop.accuracy=0.5",
          "network.backhaul.rate=1 Gbit/s", "data.partition={kind: iid}"],
     )  # fmt: skip
     assert dict(scenario.protocol)["rounds"] == 3
