@@ -41,7 +41,7 @@ def play(devices_per_actor: int | None) -> Outcome:
             print(ray.get(ray.get_actor("device-0017", namespace=cluster.namespace).describe.remote()))
     print(
         f"{started['actors']} actors ({len(devices)} named devices): {start_s:.1f} s to start, "
-        f"{started['bytes'] / 1e9:.2f} GB resident (shared pages counted in each)"
+        f"{started['bytes'] / 1e9:.2f} GB (shared pages counted once)"
     )
     return outcome
 

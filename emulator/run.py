@@ -119,7 +119,7 @@ def _on_ray(
         Cluster(options.address, dashboard=actors.dashboard) as cluster,
     ):
         started = cluster.start(fleet)
-        report(f"{started['actors']} device actors, {started['bytes'] / 1e9:.2f} GB resident ({cluster.namespace})")
+        report(f"{started['actors']} device actors, {started['bytes'] / 1e9:.2f} GB of memory ({cluster.namespace})")
         yield from cluster.play(path_of(simulate), prepared.plan, None)
 
 
