@@ -6,6 +6,7 @@ those of every operator's tensor inputs and outputs; views touch none. The peak 
 operator that makes it to the moment it is freed.
 """
 
+import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -32,10 +33,17 @@ class Cost:
     peak_bytes: int
 
 
+_THREAD = threading.local()  # a process may trace in one thread while it plays in another
+
+
+def active_meter() -> "Meter | None":
+    """The innermost meter of this thread."""
+    meter: Meter | None = getattr(_THREAD, "meter", None)
+    return meter
+
+
 class Meter(TorchDispatchMode):
     """Counts what the torch operators inside its ``with`` do, on meta or on real tensors alike."""
-
-    active: "Meter | None" = None
 
     def __init__(self, *, compose: bool = True) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -47,12 +55,13 @@ class Meter(TorchDispatchMode):
         self._storages: dict[int, int] = {}
 
     def __enter__(self) -> "Meter":
-        self._outer, Meter.active = Meter.active, self
+        self._outer = active_meter()
+        _THREAD.meter = self
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
-        Meter.active = self._outer
+        _THREAD.meter = self._outer
         super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def hold(self, tree: Tree) -> None:
@@ -71,7 +80,10 @@ class Meter(TorchDispatchMode):
         out = func(*args, **kwargs)
         if self.paused:
             return out
-        inputs = [leaf for leaf in leaves([args, kwargs]) if isinstance(leaf, torch.Tensor)]
+        read = args
+        if func._overloadpacket.__name__ == "native_batch_norm_backward" and not args[7]:
+            read = args[:5]  # in evaluation nothing was saved: empty on real tensors, not on meta
+        inputs = [leaf for leaf in leaves([read, kwargs]) if isinstance(leaf, torch.Tensor)]
         outputs = [leaf for leaf in leaves(out) if isinstance(leaf, torch.Tensor)]
         if func._overloadpacket.__name__ == "native_batch_norm" and not args[5]:
             outputs = outputs[:1]  # in evaluation nothing is saved; real kernels leave the rest empty, meta does not
@@ -100,7 +112,7 @@ class Meter(TorchDispatchMode):
 @contextmanager
 def unmetered() -> Iterator[None]:
     """Work that is the platform's, not the device's (building a model's skeleton once per process): it costs nothing."""
-    meter = Meter.active
+    meter = active_meter()
     if meter is None:
         yield
         return
@@ -150,7 +162,7 @@ def repeat(body: Callable[[Any, Tree], None], state: Any, batches: Any) -> None:
     what the body does. ``batches`` iterates over real batches, and ``batches.distinct()`` gives (batch, count) pairs, one
     per distinct shape: only those are run on meta, and only once for all devices.
     """
-    meter = Meter.active
+    meter = active_meter()
     if meter is None or not meter.compose:
         for batch in batches:
             body(state, batch)

@@ -1,6 +1,7 @@
 """Costs on meta tensors equal those on real ones, a count by hand, and a second meter; loops compose."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any
 
@@ -15,7 +16,7 @@ from emulator.learning import meter as meters
 from emulator.learning.aggregation import Adam, adam_state, adam_step, average
 from emulator.learning.binding import bound, clone
 from emulator.learning.evaluation import evaluate
-from emulator.learning.meter import Cost, Meter, measure
+from emulator.learning.meter import Cost, Meter, active_meter, measure
 from emulator.learning.models import MODELS, ModelSpec, build, initial_weights
 from emulator.learning.sgd import LocalSGD, Problem, train, trained
 from emulator.learning.shards import Normalisation, Plan, Shard
@@ -268,3 +269,13 @@ def test_the_first_trace_of_a_process_costs_what_later_ones_cost() -> None:
     binding._LOCAL.__dict__.clear()
     first = training_cost(spec, "meta", 4, compose=False)
     same(training_cost(spec, "meta", 4, compose=False), first)
+
+
+def test_a_meter_concerns_its_own_thread_only() -> None:
+    """The aggregator traces in one thread while it plays the server's lane in another: neither may see the other."""
+    updates = [{"w": torch.full((3,), float(k))} for k in range(5)]
+    with ThreadPoolExecutor(1) as other, Meter() as meter:
+        found = other.submit(average, (1,) * 5, *updates).result()
+        assert other.submit(active_meter).result() is None
+        assert not meter.ops
+    assert found["w"].tolist() == [2.0, 2.0, 2.0]
