@@ -8,11 +8,12 @@ from actors.tape import Handle
 from emulator.devices.population import Device
 from emulator.devices.processor import seconds
 from emulator.devices.profile import Profile
-from emulator.engine import SERVER, Engine
+from emulator.engine import Engine
 from emulator.learning.meter import Cost
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import shard_source, shard_spec
 from emulator.protocols.settings import Settings
+from emulator.rows import SERVER
 from emulator.tasks import Clock
 from emulator.verbs import Machine, Node
 from emulator.world import Seeds, World

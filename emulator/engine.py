@@ -5,11 +5,9 @@ from typing import Literal, Protocol
 
 from actors.program import Executor
 from actors.tape import Tape
-from emulator.rows import Event
+from emulator.rows import SERVER, Event
 from emulator.tasks import Clock
 from network.star import Star
-
-SERVER = "server"  # the server's node name
 
 Finish = Literal["done", "cut off", "lost", "stopped"]
 

@@ -140,7 +140,7 @@ def _fleet(devices: Sequence[Device]) -> None:
 def _model(scenario: Scenario) -> None:
     blocks = summary(scenario.model_spec)
     rows = [
-        (block.number, f"{block.parameters:,}", "x".join(map(str, block.shape)), SIZE.format(block.smashed_bytes))
+        (block.index, f"{block.parameters:,}", "x".join(map(str, block.shape)), SIZE.format(block.smashed_bytes))
         for block in blocks
     ]
     count = sum(block.parameters for block in blocks)

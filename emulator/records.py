@@ -1,19 +1,24 @@
-"""The run folder: everything a run leaves, written while it runs."""
+"""The run folder: everything a run leaves, written while it runs. ``docs/records.md`` tells every file and column."""
 
 import csv
+import io
 import json
+import math
+import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from emulator.board import Board, straggler_index
-from emulator.events import EventWriter
-from emulator.reading import ScenarioError
+from emulator.events import EventTotals, EventWriter
 from emulator.rows import Decision, Event, Round
-from emulator.simulation import Message, Outcome
 from emulator.trace import TraceWriter
+
+if TYPE_CHECKING:  # for types alone: records are read and written without torch
+    from emulator.simulation import Message, Outcome
 
 SCHEMA_VERSION = 1
 COLUMNS = (
@@ -36,151 +41,241 @@ class Header:
     scenario_sha256: str
     target_accuracy: float | None
     stop_ignored: bool
-    cells: dict[str, str]
+    cells: dict[str, str]  # by device: its group in the trace
     resolved: dict[str, Any]
     provenance: dict[str, str | None]
 
 
 def new_folder(root: Path, name: str, scenario_sha256: str) -> Path:
-    """``root/name/time-hash``, made; a second run of the same second gets a suffix."""
+    """``root/name/time-hash``, made; the time is the host's in UTC; a taken name gets a suffix."""
     stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{scenario_sha256[:8]}"
     for number in range(1, 1000):
         folder = root / name / (stem if number == 1 else f"{stem}-{number}")
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
+            if not folder.is_dir():
+                raise
             continue
         return folder
     raise FileExistsError(f"{root / name / stem}: a thousand runs in one second")
 
 
+class RoundsFile:
+    """``rounds.csv``, whole after every row. A metric that first comes later adds a column, blank in earlier rounds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._metrics: tuple[str, ...] = ()
+        write_whole(path, _line(COLUMNS))
+
+    def add(self, row: Round) -> None:
+        """Write a round. Raises ValueError when a metric bears the name of a fixed column."""
+        self._widen(row)
+        values = (*_cells(row), *(row.metrics.get(name) for name in self._metrics))
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            file.write(_line(values))
+
+    def _widen(self, row: Round) -> None:
+        new = tuple(name for name in row.metrics if name not in self._metrics)
+        if not new:
+            return
+        taken = sorted(set(new) & set(COLUMNS))
+        if taken:
+            raise ValueError(
+                f"round {row.round} reports {', '.join(taken)}: rounds.csv has that column; name it otherwise"
+            )
+        self._metrics += new
+        with self.path.open(encoding="utf-8", newline="") as file:
+            earlier = list(csv.reader(file))[1:]
+        rows = [(*COLUMNS, *self._metrics), *([*cells, *("" for _ in new)] for cells in earlier)]
+        write_whole(self.path, "".join(map(_line, rows)))
+
+
+@dataclass
+class Course:
+    """What the summary tells of the rounds so far."""
+
+    target: float | None
+    rounds: int = 0
+    end_s: float = 0.0
+    scored: Round | None = None  # the last round that was evaluated
+    best: float | None = None
+    reached_s: float | None = None
+
+    def note(self, row: Round) -> None:
+        self.rounds, self.end_s = row.round, row.end_ns / 1e9
+        if row.accuracy is None:
+            return
+        self.scored = row
+        self.best = row.accuracy if self.best is None else max(self.best, row.accuracy)
+        if self.target is not None and self.reached_s is None and row.accuracy >= self.target:
+            self.reached_s = self.end_s
+
+
 class RunFolder:
-    """Takes a run's messages and writes them. ``close`` may come at any time and leaves whole files."""
+    """Takes a run's rows and writes them. ``close`` may come at any time and leaves whole files."""
+
+    @classmethod
+    def create(cls, header: Header, root: Path | None = None, out: Path | None = None) -> "RunFolder":
+        """A new run folder: ``out`` itself (made; must be empty), or a new one under ``root`` (default ``results``)."""
+        if out is None:
+            return cls(new_folder(root or Path("results"), header.name, header.scenario_sha256), header)
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise FileExistsError(f"{out}: got a folder with files in it; expected a new or an empty one")
+        return cls(out, header)
 
     def __init__(self, folder: Path, header: Header) -> None:
         self.folder = folder
         self.header = header
+        self.outcome: Outcome | None = None
         write_whole(folder / "scenario.yaml", header.scenario_yaml)
         self._events = EventWriter(folder / "events.parquet")
-        self._trace = TraceWriter(folder / "trace.json")
-        self._trace.cells(header.cells)
+        self._trace = TraceWriter(folder / "trace.json", header.cells)
         self._board = Board(folder / "tensorboard")
-        self._rounds_file = (folder / "rounds.csv").open("w", newline="", encoding="utf-8")
-        self._rounds = csv.writer(self._rounds_file)
-        self._decisions: TextIO = (folder / "decisions.jsonl").open("w", encoding="utf-8")
-        self._metrics: tuple[str, ...] | None = None
-        self._best: list[float] = []
-        self._reached_s: float | None = None
-        self._last: Round | None = None
-        self.outcome: Outcome | None = None
-        self.events_sha256: str | None = None
+        self._rounds = RoundsFile(folder / "rounds.csv")
+        self._decisions = (folder / "decisions.jsonl").open("w", encoding="utf-8", newline="")
+        self.course = Course(header.target_accuracy)
+        self._summary: dict[str, Any] | None = None
 
-    def take(self, messages: Sequence[Message]) -> None:
-        """Write messages in their order."""
-        events = [message for message in messages if isinstance(message, Event)]
-        self._events.add(events)
-        self._trace.add(events)
+    def take(self, messages: Sequence["Message"]) -> None:
+        """Write messages in their order, events first."""
+        self.events([message for message in messages if isinstance(message, Event)])
         for message in messages:
             if isinstance(message, Round):
-                self._round(message)
+                self.round(message)
             elif isinstance(message, Decision):
-                self._decisions.write(json.dumps(message._asdict()) + "\n")
-                self._decisions.flush()
-            elif isinstance(message, Outcome):
+                self.decision(message)
+            elif not isinstance(message, Event):
                 self.outcome = message
 
-    def _round(self, row: Round) -> None:
-        if self._metrics is None:
-            self._metrics = tuple(row.metrics)
-            self._rounds.writerow([*COLUMNS, *self._metrics])
-        if tuple(row.metrics) != self._metrics:
-            raise ValueError(f"round {row.round} reports {tuple(row.metrics)}; round 1 reported {self._metrics}")
-        slowest = max(zip(row.device_seconds, row.finished, strict=True), default=(None, None))[1]
-        values = [
-            row.round, row.start_ns / 1e9, row.end_ns / 1e9, (row.end_ns - row.start_ns) / 1e9, len(row.cohort),
-            len(row.finished), slowest, straggler_index(row.device_seconds), row.uplink_bytes, row.downlink_bytes,
-            row.overhead_bytes, row.device_flops, row.server_flops, row.accuracy, row.loss, row.validation_accuracy,
-        ]  # fmt: skip
-        self._rounds.writerow(["" if value is None else value for value in (*values, *row.metrics.values())])
-        self._rounds_file.flush()
+    def events(self, rows: Sequence[Event]) -> None:
+        """Write rows, in operation order."""
+        self._events.add(rows)
+        self._trace.add(rows)
+
+    def round(self, row: Round) -> None:
+        """Write a round; it is on disk when this returns."""
+        self._rounds.add(row)
         self._board.round(row)
         self._trace.round(row)
-        self._note(row)
+        self.course.note(row)
 
-    def _note(self, row: Round) -> None:
-        self._last = row
-        if row.accuracy is not None:
-            self._best.append(row.accuracy)
-            target = self.header.target_accuracy
-            if target is not None and self._reached_s is None and row.accuracy >= target:
-                self._reached_s = row.end_ns / 1e9
+    def decision(self, row: Decision) -> None:
+        """Write a decision; it is on disk when this returns."""
+        self._decisions.write(json.dumps(row._asdict()) + "\n")
+        self._decisions.flush()
 
     def close(self, wall_s: float, status: str | None = None) -> dict[str, Any]:
-        """Finish every file; gives the summary, which is also written. ``status`` names an end that was not the run's own."""
-        self.events_sha256 = self._events.close()
-        self._trace.close()
-        self._rounds_file.close()
-        self._decisions.close()
-        found = self._summary(wall_s, status)
-        self._board.settings(
-            self.header.resolved, {key: found[key] for key in ("accuracy", "virtual_s", "uplink_bytes")}
-        )
-        self._board.close()
-        write_whole(self.folder / "summary.json", json.dumps(found, indent=2) + "\n")
+        """Finish every file; gives the summary, which is also written. A second call changes nothing.
+
+        ``status`` names an end that was not the run's own: ``interrupted`` or ``failed``.
+        """
+        if self._summary is not None:
+            return self._summary
+        with ExitStack() as files:  # each is closed, whatever befalls another
+            for file in (self._board, self._decisions, self._trace):
+                files.callback(file.close)
+            totals = self._events.close()
+            found: dict[str, Any] = finite(summary(self, totals, wall_s, status))
+            self._summary = found
+            results = {key: found[key] for key in ("accuracy", "virtual_s", "uplink_bytes", "downlink_bytes")}
+            self._board.settings(self.header.resolved, results, whole=status is None and self.outcome is not None)
+        write_whole(self.folder / "summary.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
         return found
 
-    def _summary(self, wall_s: float, status: str | None) -> dict[str, Any]:
-        header, totals, outcome, last = self.header, self._events.totals, self.outcome, self._last
-        facts = header.provenance
-        return {
-            "name": header.name,
-            "protocol": header.protocol,
-            "seed": header.seed,
-            "executor": header.executor,
-            "devices": header.devices,
-            "rounds": last.round if last else 0,
-            "virtual_s": outcome.virtual_ns / 1e9 if outcome else last.end_ns / 1e9 if last else 0.0,
-            "wall_s": round(wall_s, 3),
-            "accuracy": last.accuracy if last else None,
-            "best_accuracy": max(self._best, default=None),
-            "loss": last.loss if last else None,
-            "weights_sha256": outcome.weights_sha256 if outcome else None,
-            "events_sha256": self.events_sha256,
-            "scenario_sha256": header.scenario_sha256,
-            "uplink_bytes": totals.uplink_bytes,
-            "downlink_bytes": totals.downlink_bytes,
-            "bytes_by_kind": dict(sorted(totals.bytes_by_kind.items())),
-            "device_flops": totals.device_flops,
-            "server_flops": totals.server_flops,
-            "device_peak_memory_bytes": totals.device_peak_memory_bytes,
-            "device_energy_j": None,
-            "time_to_accuracy_s": self._reached_s,
-            "validation_accuracy": last.validation_accuracy if last else None,
-            "devices_lost": outcome.devices_lost if outcome else None,
-            "ops": totals.ops,
-            "ops_skipped": outcome.skipped if outcome else None,
-            "ray_calls": outcome.calls if outcome else None,
-            "schema_version": SCHEMA_VERSION,
-            **{key: facts[key] for key in ("version", "commit", "python", "torch", "ray", "cpu")},
-            "overhead_bytes": totals.overhead_bytes,
-            "numpy": facts["numpy"],
-            "instruction_set": facts["instruction_set"],
-            "status": status or (outcome.status if outcome else "failed"),
-            "stop_accuracy_ignored": header.stop_ignored,
-        }
+
+def summary(records: RunFolder, totals: EventTotals, wall_s: float, status: str | None) -> dict[str, Any]:
+    """The content of ``summary.json``: every key of the contract in its order, None where it does not apply."""
+    header, course, outcome = records.header, records.course, records.outcome
+    scored, facts = course.scored, header.provenance
+    return {
+        "name": header.name,
+        "protocol": header.protocol,
+        "seed": header.seed,
+        "executor": header.executor,
+        "devices": header.devices,
+        "rounds": course.rounds,
+        "virtual_s": outcome.virtual_ns / 1e9 if outcome else course.end_s,
+        "wall_s": round(wall_s, 3),
+        "accuracy": scored.accuracy if scored else None,
+        "best_accuracy": course.best,
+        "loss": scored.loss if scored else None,
+        "weights_sha256": outcome.weights_sha256 if outcome else None,
+        "events_sha256": totals.events_sha256,
+        "scenario_sha256": header.scenario_sha256,
+        "uplink_bytes": totals.uplink_bytes,
+        "downlink_bytes": totals.downlink_bytes,
+        "bytes_by_kind": dict(sorted(totals.bytes_by_kind.items())),
+        "device_flops": totals.device_flops,
+        "server_flops": totals.server_flops,
+        "device_peak_memory_bytes": totals.device_peak_memory_bytes,
+        "device_energy_j": totals.device_energy_j,
+        "time_to_accuracy_s": course.reached_s,
+        "validation_accuracy": scored.validation_accuracy if scored else None,
+        "devices_lost": outcome.devices_lost if outcome else None,
+        "ops": totals.ops,
+        "ops_skipped": outcome.skipped if outcome else None,
+        "ray_calls": outcome.calls if outcome else None,
+        "schema_version": SCHEMA_VERSION,
+        **{key: facts[key] for key in ("version", "commit", "python", "torch", "ray", "cpu")},
+        "overhead_bytes": totals.overhead_bytes,
+        "numpy": facts["numpy"],
+        "instruction_set": facts["instruction_set"],
+        "status": status or (outcome.status if outcome else "failed"),
+        "stop_accuracy_ignored": header.stop_ignored,
+    }
+
+
+def finite(tree: Any) -> Any:
+    """The same tree with None for numbers that are not finite: JSON has none."""
+    if isinstance(tree, dict):
+        return {key: finite(item) for key, item in tree.items()}
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
 def read_decisions(folder: Path) -> list[Decision]:
-    """The decisions of a run. Raises ScenarioError when the folder has none."""
+    """The decisions of a run. Raises ScenarioError (a ValueError) when the folder has none or they cannot be read."""
     path = folder / "decisions.jsonl"
     if not path.is_file():
-        raise ScenarioError(f"--decisions {folder}: expected a run folder with decisions.jsonl")
-    with path.open(encoding="utf-8") as lines:
-        return [Decision(**json.loads(line)) for line in lines]
+        raise _wrong(f"--decisions {folder}: expected a run folder with decisions.jsonl")
+    found: list[Decision] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            found.append(Decision(**json.loads(line)))
+        except (TypeError, ValueError) as error:
+            keys = ", ".join(Decision._fields)
+            raise _wrong(f"{path}: line {number}: got {line[:80]!r}; expected JSON with {keys}") from error
+    return found
+
+
+def _wrong(message: str) -> Exception:
+    from emulator.reading import ScenarioError  # it loads torch, which a log without faults does not need
+
+    return ScenarioError(message)
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file so that it is there whole or not at all, a power cut included."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     part.replace(path)
+
+
+def _line(values: Sequence[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(["" if value is None else value for value in values])
+    return text.getvalue()
+
+
+def _cells(row: Round) -> tuple[object, ...]:
+    slowest = max(zip(row.device_seconds, row.finished, strict=True), key=lambda pair: pair[0], default=(None, None))[1]
+    return (
+        row.round, row.start_ns / 1e9, row.end_ns / 1e9, (row.end_ns - row.start_ns) / 1e9, len(row.cohort),
+        len(row.finished), slowest, straggler_index(row.device_seconds), row.uplink_bytes, row.downlink_bytes,
+        row.overhead_bytes, row.device_flops, row.server_flops, row.accuracy, row.loss, row.validation_accuracy,
+    )  # fmt: skip

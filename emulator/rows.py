@@ -61,6 +61,7 @@ class Decision(NamedTuple):
     value: object  # JSON: what was read
 
 
+SERVER = "server"  # the server's node name in ``Event.node`` and ``Event.peer``
 PAYLOAD = frozenset({"weights", "update", "smashed", "cut_gradient", "labels", "mask"})
 OVERHEAD = frozenset({"scale", "seed", "control", "framing"})
 KINDS = PAYLOAD | OVERHEAD

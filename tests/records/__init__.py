@@ -1,0 +1,1 @@
+"""The run folder: rows in, files out, read back by somebody else's reader."""

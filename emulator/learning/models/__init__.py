@@ -1,18 +1,27 @@
-"""The models a scenario can name. Each is an ``nn.Sequential`` whose every index is a possible cut."""
+"""The models a scenario can name. Each is an ``nn.Sequential`` whose every index is a possible cut.
+
+The first ``cut`` entries (blocks) are the front, the others the back: ``model[:cut]`` and ``model[cut:]``. A residual
+block is one entry, and pooling or flattening belongs to an entry, so that a cut sends what a device would send.
+
+Activations are not in place: no block ever writes into the smashed data that it is given. In training this costs no
+memory: BatchNorm keeps its input and ReLU its result, so the value between them is freed either way (a test compares
+the peaks of a step), and PyTorch's in-place ReLU6 even copies its input first.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from math import sqrt
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from emulator.learning.models import deep, small
-from emulator.learning.models.layers import BatchNorm2d
+from emulator.learning.models import deep, small, weights
+from emulator.learning.models.weights import WeightSpec
 
 Shape = tuple[int, int, int]
+
+HE = "He et al., Deep Residual Learning, CVPR 2016 (arXiv 1512.03385)"
+ECOFED = "Wu et al., EcoFed, IEEE TPDS 35(3), 2024 (arXiv 2304.05495), the shapes of the authors' code"
 
 
 @dataclass(frozen=True)
@@ -26,26 +35,51 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """How a model is built, and which images it takes: ``sides`` are the accepted heights and widths."""
+    """How a model is built, and which images it takes: ``sides`` are the accepted heights and widths.
+
+    ``parameters`` is the count of trained numbers for images of shape ``reference`` and ten classes.
+    """
 
     build: Callable[[Shape, int], nn.Sequential]
     sides: tuple[int, int]  # smallest and largest
     about: str
+    source: str
+    reference: Shape
+    parameters: int
 
 
 MODELS: dict[str, ModelInfo] = {
-    "mlp": ModelInfo(small.mlp, (1, 1024), "one hidden layer of 128 units"),
-    "lenet": ModelInfo(small.lenet, (28, 32), "LeNet-5 with ReLU and max-pooling (after LeCun et al. 1998)"),
-    "cnn": ModelInfo(small.cnn, (8, 256), "three conv-BN-ReLU blocks of 16, 32, 64 channels"),
-    "cnn_mnist": ModelInfo(small.cnn_mnist, (8, 64), "the 1.66 M parameter CNN of McMahan et al. 2017"),
-    "vgg11": ModelInfo(deep.vgg11, (32, 32), "VGG-11 with BatchNorm and one fully connected layer, 9.2 M"),
-    "vgg11_ecofed": ModelInfo(deep.vgg11_ecofed, (32, 32), "EcoFed's VGG-11 with 4096-4096, 34.4 M"),
-    "resnet8": ModelInfo(deep.resnet8, (8, 256), "CIFAR ResNet-8 (He et al. 2016), option A shortcuts"),
-    "resnet20": ModelInfo(deep.resnet20, (8, 256), "CIFAR ResNet-20, 0.27 M"),
-    "resnet32": ModelInfo(deep.resnet32, (8, 256), "CIFAR ResNet-32, 0.46 M"),
-    "resnet18": ModelInfo(deep.resnet18, (8, 256), "ResNet-18 with a 3x3 stem, 11.2 M"),
-    "mobilenetv2": ModelInfo(deep.mobilenetv2, (32, 256), "MobileNetV2 1.0 (Sandler et al. 2018), 2.2 M"),
-}
+    "mlp": ModelInfo(small.mlp, (1, 1024), "one hidden layer of 128 units", "this platform", (1, 28, 28), 101_770),
+    "lenet": ModelInfo(
+        small.lenet, (28, 32), "LeNet-5 with ReLU and max-pooling (after LeCun et al. 1998)",
+        "LeCun et al., Gradient-Based Learning, Proc. IEEE 86(11), 1998, figure 2", (1, 28, 28), 61_706,
+    ),
+    "cnn": ModelInfo(
+        small.cnn, (8, 256), "three conv-BN-ReLU blocks of 16, 32, 64 channels", "this platform", (1, 28, 28), 24_058
+    ),
+    "cnn_mnist": ModelInfo(
+        small.cnn_mnist, (8, 64), "the 1.66 M parameter CNN of McMahan et al. 2017",
+        "McMahan et al., AISTATS 2017 (arXiv 1602.05629), section 3", (1, 28, 28), 1_663_370,
+    ),
+    "vgg11": ModelInfo(
+        deep.vgg11, (32, 32), "VGG-11 with BatchNorm and one fully connected layer, 9.2 M",
+        "Simonyan & Zisserman, ICLR 2015 (arXiv 1409.1556), table 1, A", (3, 32, 32), 9_231_114,
+    ),
+    "vgg11_ecofed": ModelInfo(
+        deep.vgg11_ecofed, (32, 32), "EcoFed's VGG-11 with 4096-4096, 34.4 M", ECOFED, (3, 32, 32), 34_440_970
+    ),
+    "resnet8": ModelInfo(
+        deep.resnet8, (8, 256), "CIFAR ResNet-8 (He et al. 2016), option A shortcuts", HE, (3, 32, 32), 75_290
+    ),
+    "resnet9": ModelInfo(deep.resnet9, (8, 256), "EcoFed's ResNet-9, 9.4 M", ECOFED, (3, 32, 32), 9_395_722),
+    "resnet18": ModelInfo(deep.resnet18, (8, 256), "ResNet-18 with a 3x3 stem, 11.2 M", HE, (3, 32, 32), 11_173_962),
+    "resnet20": ModelInfo(deep.resnet20, (8, 256), "CIFAR ResNet-20, 0.27 M", HE, (3, 32, 32), 269_722),
+    "resnet32": ModelInfo(deep.resnet32, (8, 256), "CIFAR ResNet-32, 0.46 M", HE, (3, 32, 32), 464_154),
+    "mobilenetv2": ModelInfo(
+        deep.mobilenetv2, (32, 256), "MobileNetV2 1.0 (Sandler et al. 2018), 2.2 M",
+        "Sandler et al., CVPR 2018 (arXiv 1801.04381), table 2", (3, 32, 32), 2_236_682,
+    ),
+}  # fmt: skip
 
 
 def refusal(spec: ModelSpec) -> str | None:
@@ -55,65 +89,77 @@ def refusal(spec: ModelSpec) -> str | None:
         near = get_close_matches(spec.name, MODELS, 1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
         return f'got "{spec.name}"; expected one of {", ".join(MODELS)}{hint}'
+    images = "x".join(map(str, spec.shape))
+    if len(spec.shape) != 3 or spec.shape[0] < 1:
+        return f'"{spec.name}" takes images of channels x height x width; got {images}'
     low, high = info.sides
     if not all(low <= side <= high for side in spec.shape[1:]):
-        images = "x".join(map(str, spec.shape))
         return f'"{spec.name}" takes images of {low} to {high} pixels a side; got {images}'
-    return None
+    return None if spec.classes > 0 else f'"{spec.name}" needs at least one class; got {spec.classes}'
 
 
 def build(spec: ModelSpec, device: str = "meta") -> nn.Sequential:
-    """The model's layers, without data on ``meta`` (no random number is drawn there). Raises ValueError."""
+    """The model's layers, in training mode, without values: no random number is drawn.
+
+    On ``meta`` there is no data; on another device the weights are uninitialised memory to load something into.
+    Raises ValueError for what ``refusal`` refuses.
+    """
     reason = refusal(spec)
     if reason is not None:
         raise ValueError(f"model: {reason}")
-    with torch.device(device):
-        return MODELS[spec.name].build(spec.shape, spec.classes)
+    with torch.device("meta"):
+        model = MODELS[spec.name].build(spec.shape, spec.classes)
+    return model if device == "meta" else model.to_empty(device=device)
 
 
 def cut_refusal(spec: ModelSpec, cut: int) -> str | None:
     """Why the model cannot be cut after ``cut`` blocks; None when it can (0: all on the server)."""
     blocks = len(build(spec))
-    return (
-        None if 0 <= cut <= blocks else f"got {cut}; {spec.name} has {blocks} blocks, expected a cut of 0 to {blocks}"
-    )
+    if 0 <= cut <= blocks:
+        return None
+    return f"got {cut}; {spec.name} has {blocks} blocks, expected a cut of 0 to {blocks}"
 
 
 def initial_weights(spec: ModelSpec, generator: torch.Generator) -> dict[str, Tensor]:
-    """Weights to start from, float32 on the CPU, drawn in a fixed order.
+    """Weights to start from, float32 on the CPU, drawn in a fixed order as ``weights.draw`` says.
 
-    Convolutions and linear layers: weights and biases uniform in +-1 / sqrt(fan_in), PyTorch's default
-    (``kaiming_uniform_`` with a = sqrt(5)). BatchNorm: scale 1, shift 0, running mean 0 and variance 1.
+    BatchNorm's running statistics are among them. Raises ValueError for what ``refusal`` refuses.
     """
-    found: dict[str, Tensor] = {}
-    for prefix, module in build(spec).named_modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            bound = 1 / sqrt(module.weight[0].numel())
-            for name, tensor in module.named_parameters(recurse=False):
-                found[f"{prefix}.{name}"] = torch.empty(tensor.shape).uniform_(-bound, bound, generator=generator)
-        elif isinstance(module, BatchNorm2d):
-            ones, zeros = torch.ones(module.num_features), torch.zeros(module.num_features)
-            found |= {f"{prefix}.weight": ones, f"{prefix}.bias": zeros}
-            found |= {f"{prefix}.running_mean": zeros.clone(), f"{prefix}.running_var": ones.clone()}
-    return found
+    return weights.draw(build(spec), generator)
 
 
-class Block(NamedTuple):
-    """One entry of a model: trained parameters, output shape per sample, bytes per sample if the cut came after it."""
+def weight_specs(spec: ModelSpec) -> dict[str, WeightSpec]:
+    """The model's weights by name: shape, dtype, and whether it is a buffer. Raises ValueError as ``build`` does."""
+    return weights.specs(build(spec))
 
-    number: int
+
+@dataclass(frozen=True)
+class BlockRow:
+    """One entry of a model: trained parameters, output shape per sample, bytes per sample if the cut came after it.
+
+    ``name`` says what is inside: the classes of its layers, or of the block itself.
+    """
+
+    index: int
+    name: str
     parameters: int
     shape: tuple[int, ...]
     smashed_bytes: int
 
 
-def summary(spec: ModelSpec) -> list[Block]:
-    """The model block by block, from one forward pass on meta tensors."""
+def summary(spec: ModelSpec) -> list[BlockRow]:
+    """The model block by block, from one forward pass on meta tensors. Raises ValueError as ``build`` does."""
     model = build(spec).eval()
     values = torch.empty((1, *spec.shape), device="meta")
     rows = []
     for index, block in enumerate(model):
         values = block(values)
         count = sum(parameter.numel() for parameter in block.parameters())
-        rows.append(Block(index, count, tuple(values.shape[1:]), values[0].numel() * values.element_size()))
+        size = values[0].numel() * values.element_size()
+        rows.append(BlockRow(index, _name(block), count, tuple(values.shape[1:]), size))
     return rows
+
+
+def _name(block: nn.Module) -> str:
+    parts = block if isinstance(block, nn.Sequential) else [block]
+    return "-".join(type(part).__name__ for part in parts)

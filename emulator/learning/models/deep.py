@@ -1,8 +1,12 @@
-"""The deep models of the papers: VGG, CIFAR ResNets, MobileNetV2. Every entry is a block, every index a possible cut."""
+"""The deep models of the papers: VGG, CIFAR ResNets, MobileNetV2. Every entry is a block, every index a possible cut.
+
+EcoFed's authors train with BatchNorm that keeps no running statistics; here all models keep them, and a protocol that
+normalises by the batch in evaluation too leaves its models in training mode.
+"""
 
 from torch import nn
 
-from emulator.learning.models.layers import BasicBlock, BatchNorm2d, InvertedResidual, conv_bn
+from emulator.learning.models.layers import BasicBlock, BatchNorm2d, InvertedResidual, PooledBlock, conv_bn
 
 Shape = tuple[int, int, int]
 
@@ -40,7 +44,7 @@ def vgg11_ecofed(shape: Shape, classes: int) -> nn.Sequential:
 
 
 def _resnet(shape: Shape, classes: int, widths: tuple[int, ...], depth: int, *, projection: bool) -> nn.Sequential:
-    """A stem, ``depth`` basic blocks per width (the first of each later width halves the image), mean and linear layer."""
+    """A stem, ``depth`` basic blocks per width (the first of a later width halves the image), mean and linear layer."""
     blocks: list[nn.Module] = [nn.Sequential(*conv_bn(shape[0], widths[0]), nn.ReLU())]
     channels = widths[0]
     for width in widths:
@@ -70,6 +74,21 @@ def resnet32(shape: Shape, classes: int) -> nn.Sequential:
 def resnet18(shape: Shape, classes: int) -> nn.Sequential:
     """ResNet-18 with a 3x3 stem for 32x32 images and projection shortcuts: 10 blocks, 11,173,962 parameters."""
     return _resnet(shape, classes, (64, 128, 256, 512), 2, projection=True)
+
+
+def resnet9(shape: Shape, classes: int) -> nn.Sequential:
+    """EcoFed's ResNet-9: two plain blocks (the device part that it shares with ``vgg11_ecofed``), three residual ones.
+
+    6 blocks, 9,395,722 parameters. Shapes, biases and shortcuts as in the authors' released code (read 2026-11).
+    """
+    return nn.Sequential(
+        nn.Sequential(*conv_bn(shape[0], 64, bias=True), nn.ReLU(), nn.MaxPool2d(2)),
+        nn.Sequential(*conv_bn(64, 128, bias=True), nn.ReLU(), nn.MaxPool2d(2)),
+        PooledBlock(128, 256, halve=True),
+        PooledBlock(256, 512, halve=True),
+        nn.Sequential(PooledBlock(512, 512, halve=False), nn.AdaptiveAvgPool2d(1)),
+        nn.Sequential(nn.Flatten(), nn.Linear(512, classes)),
+    )
 
 
 MOBILENETV2 = (

@@ -1,4 +1,6 @@
-"""Layers that the models share. They run on ``meta`` tensors as on real ones."""
+"""Layers that the models share. They run on ``meta`` tensors as on real ones, and cost the same there."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +20,44 @@ class BatchNorm2d(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         """[n, C, H, W] to the same shape."""
         if self.training and input.numel() == input.shape[1]:
-            return torch.batch_norm(
-                input, self.weight, self.bias, self.running_mean, self.running_var, False, 0.0, self.eps, False
-            )
+            statistics = (self.running_mean, self.running_var)
+            return nn.functional.batch_norm(input, *statistics, self.weight, self.bias, training=False, eps=self.eps)
         return super().forward(input)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Leave out a counter that weights from elsewhere bring; PyTorch's own loading would ask for one."""
+        state_dict.pop(f"{prefix}num_batches_tracked", None)
+        nn.Module._load_from_state_dict(self, state_dict, prefix, *rest)
+
+
+class SeededDropout(nn.Module):
+    """Dropout (Srivastava et al. 2014) whose mask comes from ``generator``, a CPU generator that the caller sets.
+
+    In training each value is kept with probability 1 - p and divided by it (its mean stays as it was); in evaluation
+    nothing changes. The mask is drawn on the CPU wherever the values are, so that a seed means the same everywhere; on
+    ``meta`` nothing is drawn.
+
+    Raises ValueError for a ``p`` outside [0, 1), and RuntimeError in training without a generator.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"SeededDropout: got p = {p}; expected 0 <= p < 1")
+        self.p = p
+        self.generator: torch.Generator | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+        if not self.training or self.p == 0:
+            return input
+        if self.generator is None:
+            raise RuntimeError(
+                "SeededDropout: got no generator in training; expected a CPU torch.Generator in .generator"
+            )
+        mask = torch.empty(input.shape, dtype=input.dtype, device="meta" if input.is_meta else "cpu")
+        mask.bernoulli_(1 - self.p, generator=self.generator).div_(1 - self.p)
+        return input * mask.to(input.device)
 
 
 def conv_bn(channels_in: int, channels_out: int, *, stride: int = 1, bias: bool = False) -> list[nn.Module]:
@@ -61,6 +97,27 @@ class BasicBlock(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """[n, C_in, H, W] to [n, C_out, H / stride, W / stride]."""
         return nn.functional.relu(self.residual(input) + self.shortcut(input))
+
+
+class PooledBlock(nn.Module):
+    """EcoFed's residual block: two biased convolutions, each with BatchNorm and ReLU, and no ReLU after the sum.
+
+    With ``halve`` the convolutions' path ends in a max-pooling of 2 (rounded up) and the shortcut is a biased 1x1
+    convolution of stride 2 without BatchNorm; otherwise the shortcut is the input and the channels must be equal.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, *, halve: bool) -> None:
+        super().__init__()
+        first = conv_bn(channels_in, channels_out, bias=True)
+        second = conv_bn(channels_out, channels_out, bias=True)
+        pool = [nn.MaxPool2d(2, ceil_mode=True)] if halve else []
+        self.residual = nn.Sequential(*first, nn.ReLU(), *second, nn.ReLU(), *pool)
+        self.shortcut = nn.Conv2d(channels_in, channels_out, 1, 2) if halve else nn.Identity()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[n, C_in, H, W] to [n, C_out, H, W], with ``halve`` to [n, C_out, ceil(H / 2), ceil(W / 2)]."""
+        out: Tensor = self.residual(input) + self.shortcut(input)
+        return out
 
 
 class InvertedResidual(nn.Module):

@@ -16,8 +16,8 @@ def mlp(shape: Shape, classes: int) -> nn.Sequential:
 
 def lenet(shape: Shape, classes: int) -> nn.Sequential:
     """LeNet-5 with ReLU and max-pooling (after LeCun et al. 1998): 61,706 parameters on 1x28x28, 62,006 on 3x32x32."""
-    channels, height, _ = shape
-    padding = (32 - height) // 2  # the net is made for 32x32
+    channels, height, width = shape
+    padding = ((33 - height) // 2, (33 - width) // 2)  # the net is made for 32x32; 33 is as good
     return nn.Sequential(
         nn.Sequential(nn.Conv2d(channels, 6, 5, padding=padding), nn.ReLU(), nn.MaxPool2d(2)),
         nn.Sequential(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
