@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.events import GROUP, EventTotals, EventWriter, read_events, recorded_sha256
-from emulator.rows import SERVER, Event
+from emulator.rows import Event
 from tests.records.samples import EVENTS, compute, transfer
 
 COLUMNS = [
