@@ -28,7 +28,8 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 reproduce: $(READY)
-	$(BIN)/python -m pytest tests/reproduce --override-ini testpaths=tests/reproduce
+	$(BIN)/emulator fetch fashion-mnist
+	$(BIN)/python -m pytest -o addopts="-v --strict-markers -p no:cacheprovider" tests/reproduce
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -71,7 +71,7 @@ def test_training_costs_the_same_on_meta_as_on_real_tensors(name: str) -> None:
     assert real.flops > 0
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2", "vgg11_ecofed"])
 def test_the_larger_models_too_for_a_batch(name: str) -> None:
     spec = spec_of(name)
     same(training_cost(spec, "meta", 2, compose=False), training_cost(spec, "cpu", 2, compose=False))

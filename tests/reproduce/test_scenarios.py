@@ -1,0 +1,28 @@
+"""The shipped scenarios reach what they say, on real data, on Ray. Figures are lower bounds, stated in the scenario files."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.reading import read_scenario
+from emulator.run import RunOptions, run
+
+
+def summary(name: str, out: Path, *overrides: str) -> dict[str, Any]:
+    return run(read_scenario(name, list(overrides)), RunOptions(out=out, quiet=True)).summary
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
+def test_quickstart_reaches_95_percent_whatever_the_seed(seed: int, tmp_path: Path) -> None:
+    assert summary("quickstart", tmp_path, f"seed={seed}")["best_accuracy"] >= 0.95
+
+
+def test_mixed_100_fashion(tmp_path: Path) -> None:
+    assert summary("mixed_100_fashion", tmp_path)["best_accuracy"] >= 0.78
+
+
+def test_hundreds_300(tmp_path: Path) -> None:
+    found = summary("hundreds_300", tmp_path)
+    assert found["best_accuracy"] >= 0.72
+    assert found["ray_calls"] <= 30 * 30  # at most one a device-round
