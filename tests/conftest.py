@@ -1,11 +1,15 @@
 """One local Ray cluster for all tests that need one, started when the first of them runs."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 torch.set_num_threads(1)
+# A shell that starts the tests in the background has interrupts ignored; the tests of interrupts, and their child
+# processes, need them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
