@@ -2,12 +2,18 @@
 
 import argparse
 import json
+import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 import emulator
+
+WRONG, FAILED, INTERRUPTED = 2, 1, 130
+_KEY_PATH = re.compile(r"[a-z_]+(\.[a-z_]+)+: ")
 
 
 class UsageError(ValueError):
@@ -15,22 +21,27 @@ class UsageError(ValueError):
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
+    """Takes flags in full only, so that a mistyped one never means another; raises where argparse would exit."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; gives the exit code."""
+    """Run one command; gives the exit code. Heavy libraries are imported inside the commands that need them."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options = _parse(words)
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except KeyboardInterrupt:
-        print("emulator: interrupted; the run folder is whole up to the last round", file=sys.stderr)
-        return 130
+        print("emulator: interrupted; a run's folder is whole up to its last round", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
-        return 1
+        return FAILED
     except Exception as error:
         return _tell(error, debug="--debug" in words)
 
@@ -40,7 +51,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     options, rest = _parser().parse_known_args(words)
     strange = [word for word in rest if word.startswith("-") or not hasattr(options, "overrides")]
     if strange:
-        raise UsageError(f"unknown argument {' '.join(strange)} (see emulator --help)")
+        raise UsageError(f"got unknown argument {' '.join(strange)} (see emulator --help)")
     if rest:
         options.overrides = [*options.overrides, *rest]
     return options
@@ -52,11 +63,15 @@ def _tell(error: Exception, *, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     if isinstance(error, (UsageError, ScenarioError)):
-        print(f"emulator: error: {error}", file=sys.stderr)
-        return 2
-    words = _cause(error)
-    print(f"emulator: failed: {words}{'' if debug else ' (--debug shows where)'}", file=sys.stderr)
-    return 1
+        print(f"emulator: error: {_line(str(error))}", file=sys.stderr)
+        return WRONG
+    print(f"emulator: failed: {_line(_cause(error))}{'' if debug else ' (--debug shows where)'}", file=sys.stderr)
+    return FAILED
+
+
+def _line(words: str) -> str:
+    """One line, whatever a file's keys and names hold."""
+    return "".join(letter if letter.isprintable() else " " for letter in words)
 
 
 def _cause(error: Exception) -> str:
@@ -73,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     _run_parser(commands.add_parser("run", help="run a scenario"))
     check = commands.add_parser(
-        "check", help="validate a scenario and show its fleet, data and traffic, without running it"
+        "check", help="validate a scenario; show its fleet, data, model and first round's traffic"
     )
     _scenario_arguments(check)
     check.set_defaults(command=_check)
@@ -100,9 +115,7 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
     _scenario_arguments(parser)
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for run folders (default: results)")
     parser.add_argument("--timing-only", action="store_true", help="the clock alone: no tensor is made")
-    parser.add_argument(
-        "--decisions", type=Path, metavar="RUN", help="with --timing-only: a run whose decisions to replay"
-    )
+    parser.add_argument("--decisions", type=Path, metavar="RUN", help="with --timing-only: replay that run's decisions")
     parser.add_argument("--inline", action="store_true", help="in this process, without Ray")
     parser.add_argument("--address", help="an existing Ray cluster, e.g. auto or 10.0.0.1:6379 (default: embedded)")
     parser.add_argument("--json", action="store_true", help="print summary.json and nothing else on stdout")
@@ -110,22 +123,43 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_run)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _refuse_combinations(options: argparse.Namespace) -> None:
+    executors = ("timing_only", "inline", "address")
+    chosen = [f"--{key.replace('_', '-')}" for key in executors if getattr(options, key)]
+    if len(chosen) > 1:
+        raise UsageError(f"got {' and '.join(chosen)}; expected one of them")
     if options.decisions is not None and not options.timing_only:
-        raise UsageError("--decisions goes with --timing-only")
-    if options.inline and (options.timing_only or options.address):
-        raise UsageError("--inline excludes --timing-only and --address")
+        raise UsageError("got --decisions alone; expected it with --timing-only")
+    taken = next((path for path in (options.out, *options.out.parents) if path.exists()), None)
+    if taken is not None and not taken.is_dir():
+        raise UsageError(f"got --out {options.out}; expected a folder, but {taken} is a file")
+
+
+@contextmanager
+def _placed(scenario: str) -> Iterator[None]:
+    """What is found wrong with a key only once data are at hand is told with the scenario's file, too."""
+    from emulator.reading import ScenarioError, find
+
+    try:
+        yield
+    except ScenarioError as error:
+        if not _KEY_PATH.match(str(error)):
+            raise
+        raise ScenarioError(f"{find(scenario)}: {error}") from None
+
+
+def _run(options: argparse.Namespace) -> int:
+    _refuse_combinations(options)
     from emulator.progress import final_table
     from emulator.reading import read_scenario
     from emulator.run import RunOptions, run
 
     scenario = read_scenario(options.scenario, options.overrides)
-    finished = run(
-        scenario,
-        RunOptions(
-            options.out, options.timing_only, options.decisions, options.inline, options.address, options.json
-        ),
+    how = RunOptions(
+        options.out, options.timing_only, options.decisions, options.inline, options.address, options.json
     )  # fmt: skip
+    with _placed(options.scenario):
+        finished = run(scenario, how)
     if options.json:
         print(json.dumps(finished.summary, indent=2))
     else:
@@ -134,10 +168,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from emulator.listing import check
+    from emulator.checking import check
     from emulator.reading import read_scenario
 
-    check(read_scenario(options.scenario, options.overrides))
+    scenario = read_scenario(options.scenario, options.overrides)
+    with _placed(options.scenario):
+        check(scenario)
     return 0
 
 
@@ -159,7 +195,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _schema(_: argparse.Namespace) -> int:
-    from emulator.scenario import schema
+    from emulator.schema import schema
 
     print(json.dumps(schema(), indent=2))
     return 0

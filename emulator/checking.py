@@ -1,0 +1,107 @@
+"""What ``emulator check`` prints: the fleet, the model, who holds what, and the first round's traffic and time."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from actors.inline import TimingOnly
+from emulator.blueprint import Blueprint
+from emulator.devices.population import Device
+from emulator.learning.datasets import available
+from emulator.learning.models import build, summary
+from emulator.listing import images, table
+from emulator.preparation import Prepared, draw_fleet, prepare
+from emulator.protocols.settings import RoundSettings
+from emulator.rows import Round
+from emulator.scenario import Scenario
+from emulator.simulation import Simulation
+from emulator.world import DecisionMissing
+from network.units import COMPUTE, DURATION, RATE, SIZE
+
+ALL_SHOWN = 20  # fleets up to this size are shown device by device, larger ones by their first few and a summary
+SOME_SHOWN = 10
+
+
+def check(scenario: Scenario) -> None:
+    """Show what a scenario amounts to. Raises ScenarioError where scenario and data do not fit.
+
+    Data sets that are not on this machine are not asked for: then only what needs no data is shown.
+    """
+    _fleet(draw_fleet(scenario))
+    _model(scenario)
+    data = scenario.data
+    if available(data.dataset, Path(data.root) if data.root else None):
+        prepared = prepare(scenario)
+        _samples(prepared)
+        _first_round(scenario, prepared.plan)
+    else:
+        print(f"{data.dataset} is not on this machine (emulator fetch {data.dataset}): data and traffic not checked")
+    print(f"{scenario.name}: valid; scenario_sha256 {scenario.sha256()}")
+
+
+def _fleet(devices: Sequence[Device]) -> None:
+    """One row for all devices that differ in nothing but their slowdown."""
+    alike: dict[tuple[object, ...], list[Device]] = {}
+    for device in devices:
+        key = (device.profile.name, device.cell, device.uplink_bps, device.downlink_bps, device.latency_s)
+        alike.setdefault(key, []).append(device)
+    header = ("profile", "cell", "devices", "compute", "slowdown", "uplink", "downlink", "latency")
+    table(f"fleet: {len(devices)} devices", header, [_class(members) for members in alike.values()])
+
+
+def _class(members: Sequence[Device]) -> tuple[object, ...]:
+    one, slow = members[0], [device.slowdown for device in members]
+    return (
+        one.profile.name, one.cell, len(members), COMPUTE.format(one.profile.flop_per_s),
+        f"{min(slow):.2f} to {max(slow):.2f}", RATE.format(one.uplink_bps), RATE.format(one.downlink_bps),
+        DURATION.format(one.latency_s),
+    )  # fmt: skip
+
+
+def _model(scenario: Scenario) -> None:
+    blocks = summary(scenario.model_spec)
+    rows = [
+        (block.index, f"{block.parameters:,}", images(block.shape), SIZE.format(block.smashed_bytes))
+        for block in blocks
+    ]
+    size = sum(tensor.numel() * tensor.element_size() for tensor in build(scenario.model_spec).state_dict().values())
+    title = (
+        f"{scenario.model.name}: {sum(block.parameters for block in blocks):,} parameters, {size:,} bytes of weights"
+    )
+    table(title, ("block", "parameters", "output", "bytes a sample"), rows)
+
+
+def _samples(prepared: Prepared) -> None:
+    counts = prepared.counts
+    shown = len(counts) if len(counts) <= ALL_SHOWN else SOME_SHOWN
+    rows: list[Sequence[object]] = [
+        (device.name, counts[index].sum(), *counts[index]) for index, device in enumerate(prepared.plan.devices[:shown])
+    ]
+    if shown < len(counts):
+        sizes = counts.sum(axis=1)
+        rows.append((f"{len(counts) - shown} more", "...", *("..." for _ in counts[0])))
+        rows.append((f"all {len(counts)}", f"{sizes.min()} to {sizes.max()}", *counts.sum(axis=0)))
+        rows.append(("holding none", np.count_nonzero(sizes == 0), *np.count_nonzero(counts == 0, axis=0)))
+    title = f"samples of each class; {len(prepared.validation)} more are held out for validation"
+    table(title, ("device", "samples", *map(str, range(counts.shape[1]))), rows)
+
+
+def _first_round(scenario: Scenario, plan: Blueprint) -> None:
+    """Play one round on the clock alone: its bytes and virtual seconds are those of the run."""
+    if not isinstance(plan.settings, RoundSettings):
+        return
+    watched = replace(plan.observation, accuracy=None, virtual_time_s=None)
+    one = replace(plan, settings=plan.settings.model_copy(update={"rounds": 1}), observation=watched)
+    try:
+        played = [row for rows in Simulation(one, TimingOnly()).messages() for row in rows]
+    except DecisionMissing:
+        print(f"first round: {scenario.protocol_name} decides on data, so its traffic shows when it runs")
+        return
+    for row in played:
+        if isinstance(row, Round):
+            print(
+                f"first of {plan.settings.rounds} rounds, {len(row.cohort)} devices: {row.uplink_bytes:,} bytes up, "
+                f"{row.downlink_bytes:,} bytes down, {row.end_ns / 1e9:.3f} s of virtual time"
+            )

@@ -1,0 +1,179 @@
+"""The sections of a scenario: closed, frozen, finite, strict about types; every default is written here."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from emulator.devices.population import Slowdown
+from emulator.devices.profile import profile_names
+from emulator.learning.datasets import DATASETS
+from emulator.learning.models import MODELS
+from emulator.learning.partition import Iid, PartitionSettings
+from emulator.nearest import unknown
+from emulator.quantities import Duration, PositiveDuration, Rate
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+CellName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+
+
+class Section(BaseModel):
+    """A block of a scenario: closed, frozen, finite, and strict about types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+def wrong(message: str) -> PydanticCustomError:
+    """A finding with its own words; the reader adds file and key."""
+    return PydanticCustomError("scenario", "{message}", {"message": message})
+
+
+class SeedSettings(Section):
+    """One seed per concern; each defaults to ``seed``. Vary one and keep the others for variance studies."""
+
+    data: Seed | None = Field(default=None, description="partition and validation split")
+    fleet: Seed | None = Field(default=None, description="the draw of the devices")
+    channel: Seed | None = Field(default=None, description="the air (used by fading channels)")
+    model: Seed | None = Field(default=None, description="initial weights")
+    sampling: Seed | None = Field(default=None, description="cohorts and minibatches")
+
+
+def _known(what: str, names: Iterable[str]) -> tuple[Any, ...]:
+    """A name out of a catalogue: checked with the nearest known name, and an enumeration in the schema."""
+    accepted = list(names)
+
+    def check(name: str) -> str:
+        if name not in accepted:
+            raise wrong(unknown(name, accepted, what))
+        return name
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "enum": accepted})
+
+
+ProfileName = Annotated[str, *_known("a profile", profile_names())]
+DatasetName = Annotated[str, *_known("a data set", DATASETS)]
+ModelName = Annotated[str, *_known("a model", MODELS)]
+
+
+class DataSettings(Section):
+    """Which data, and who holds what."""
+
+    dataset: DatasetName = Field(description="name of a data set (emulator list datasets)")
+    root: str | None = Field(default=None, description="folder with the data set's standard files, not the cache")
+    samples: Count | None = Field(default=None, description="use only so many training samples, drawn by seed")
+    partition: PartitionSettings = Field(default=Iid(kind="iid"), description="how samples are given to devices")
+
+
+class ModelSettings(Section):
+    """Which model is trained; ``cut`` and ``weights`` are refused where the protocol has no use for them."""
+
+    name: ModelName = Field(description="name of a model (emulator list models)")
+    cut: int | None = Field(default=None, ge=0, description="blocks on the device; only where the protocol splits")
+    weights: str | None = Field(default=None, description="weights to start from; only where the protocol takes them")
+
+
+class SlowdownSettings(Section):
+    """A factor on each device's compute time, drawn once per device."""
+
+    distribution: Literal["lognormal", "uniform", "constant"]
+    sigma: float | None = Field(default=None, ge=0, le=10, description="lognormal: spread of the log; the median is 1")
+    low: float | None = Field(default=None, gt=0, description="uniform: smallest factor")
+    high: float | None = Field(default=None, gt=0, description="uniform: largest factor")
+    factor: float | None = Field(default=None, gt=0, description="constant: the factor")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        needed = {"lognormal": {"sigma"}, "uniform": {"low", "high"}, "constant": {"factor"}}[self.distribution]
+        given = {key for key in ("sigma", "low", "high", "factor") if getattr(self, key) is not None}
+        if given != needed:
+            got = ", ".join(sorted(given)) or "neither figure"
+            raise wrong(f"got {got}; expected {' and '.join(sorted(needed))} for a {self.distribution} slowdown")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise wrong(f"got low {self.low} above high {self.high}; expected low to high")
+        return self
+
+    def build(self) -> Slowdown:
+        """As the population draws it."""
+        given = self.model_dump(exclude_none=True)
+        return Slowdown(**given)
+
+
+class DeviceGroup(Section):
+    """``count`` devices of one profile, in one cell."""
+
+    profile: ProfileName = Field(description="name of a profile (emulator list profiles)")
+    count: Count
+    cell: str | None = Field(default=None, description="name of a cell under network.cells")
+    uplink: Rate | None = Field(default=None, description="device to network, before the cell's and the profile's")
+    downlink: Rate | None = Field(default=None, description="network to device")
+    latency: Duration | None = Field(default=None, description="one way")
+    slowdown: SlowdownSettings | None = None
+
+
+class ServerSettings(Section):
+    """The server."""
+
+    profile: ProfileName = Field(default="edge-server", description="name of a profile (emulator list profiles)")
+
+
+class CellSettings(Section):
+    """What a cell gives each of its devices; what is left out, the device's profile gives."""
+
+    uplink: Rate | None = None
+    downlink: Rate | None = None
+    latency: Duration | None = None
+
+
+class BackhaulSettings(Section):
+    """The server's own link, shared exactly fairly by all flows in flight; the same rate each way."""
+
+    rate: Rate | None = Field(default=None, description="absent: never the bottleneck")
+    latency: Duration = Field(default=0.0, description="one way, added to each device's own")
+
+
+class NetworkSettings(Section):
+    """Cells and the server's link."""
+
+    cells: dict[CellName, CellSettings] = Field(default_factory=dict, json_schema_extra={"additionalProperties": False})
+    backhaul: BackhaulSettings = BackhaulSettings()
+
+
+class EvaluateSettings(Section):
+    """What the observer looks at; it costs no virtual time."""
+
+    every: Count = Field(default=1, description="rounds between evaluations; the last round is always evaluated")
+    validation: float = Field(default=0.1, ge=0, lt=1, description="share of the training data kept for decisions")
+    per_device: bool = Field(default=False, description="also each device's accuracy on its own data")
+    samples: Count | None = Field(default=None, description="evaluate on so many test samples only, drawn by seed")
+
+
+class StopSettings(Section):
+    """End before the last round: at an accuracy on the validation split, or at a virtual time."""
+
+    accuracy: float | None = Field(default=None, gt=0, le=1)
+    virtual_time: PositiveDuration | None = None
+
+
+_DEVICES_SCHEMA = {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}
+
+
+def _devices_per_actor(value: object) -> object:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f'got {value!r}; expected "auto" or a whole number of at least 1')
+
+
+DevicesPerActor = Annotated[int | str, BeforeValidator(_devices_per_actor), WithJsonSchema(_DEVICES_SCHEMA)]
+
+
+class ActorSettings(Section):
+    """How the emulation is spread over Ray actors. It changes speed, never results."""
+
+    devices_per_actor: DevicesPerActor = Field(
+        default="auto", description="auto: one actor a core; 1: one named, torch-free actor per device; or a number"
+    )
+    gpus_per_actor: float = Field(default=0.0, ge=0, description="share of a GPU per actor, on nodes that have one")
+    dashboard: bool = Field(default=False, description="start Ray's dashboard")
+    ahead: int = Field(default=2, ge=0, description="rounds the clock may run ahead of the tensors")
