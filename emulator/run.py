@@ -1,6 +1,7 @@
 """Runs a scenario: chooses the executor, plays the simulation, and writes its run folder."""
 
 import gc
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -98,6 +99,9 @@ def run(scenario: Scenario, options: RunOptions) -> Finished:
 def _on_ray(
     scenario: Scenario, options: RunOptions, prepared: Prepared, about: tuple[Path, Callable[[str], None]]
 ) -> Iterator[list[Message]]:
+    if options.address is not None:
+        # Heads ask for their token by default; that this process has one must be said before Ray is imported.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     from actors.cluster import Cluster  # Ray takes a second to import: only runs that use it pay
     from actors.ray_executor import Fleet
 
