@@ -102,9 +102,6 @@ class Executor(Protocol):
 class StepFailed(Exception):
     """A step raised. The message names step, device, round, virtual time and the protocol line that asked for it."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-
 
 @cache
 def resolve(path: str) -> Any:

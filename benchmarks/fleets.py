@@ -4,16 +4,20 @@ import time
 from collections.abc import Iterator
 from math import inf
 
+import numpy as np
+
 from actors.cluster import Cluster
 from actors.program import path_of
 from actors.ray_executor import Fleet
 from emulator.blueprint import Blueprint, Observation
 from emulator.devices.population import GroupSpec, draw
 from emulator.devices.profile import load_profile
+from emulator.learning.meter import warm_up
 from emulator.learning.models import ModelSpec
 from emulator.learning.random import stream
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import Normalisation
+from emulator.preparation import make_holdings
 from emulator.protocols.settings import Settings
 from emulator.run import simulate
 from emulator.simulation import Message, Outcome
@@ -28,6 +32,19 @@ def plan(devices: int, samples: int, protocol: object, settings: Settings, model
         path_of(protocol), settings, problem, Seeds(0, 0, 0, 0, 0), fleet, (samples,) * devices,
         load_profile("edge-server"), inf, 0.0, Observation(1, 0, 0, False),
     )  # fmt: skip
+
+
+def noise_fleet(blueprint: Blueprint, devices_per_actor: int | None) -> Fleet:
+    """Actors whose devices hold random 28x28 images, as many as the blueprint says."""
+    total = sum(blueprint.samples)
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (total, 1, 28, 28), dtype=np.uint8)
+    labels = generator.integers(0, 10, total)
+    facts = {"name": "noise", "classes": 10, "shape": (1, 28, 28), "scale": 255.0, "mean": (0.5,), "std": (0.5,)}
+    parts = tuple(np.split(np.arange(total), np.cumsum(blueprint.samples)[:-1]))
+    arguments = (facts, images, labels, images[:1], labels[:1], parts, np.zeros(0, np.int64))
+    told = {device.name: {"profile": device.profile.name} for device in blueprint.devices}
+    return Fleet(told, path_of(make_holdings), arguments, devices_per_actor, warm_up=path_of(warm_up))
 
 
 def no_resources(*, device: str) -> None:

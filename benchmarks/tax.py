@@ -4,16 +4,10 @@ import os
 from multiprocessing import get_context
 from statistics import median
 
-import numpy as np
-
 from actors.cluster import Cluster
-from actors.program import path_of
-from actors.ray_executor import Fleet
 from benchmarks.bare import worker
-from benchmarks.fleets import plan, play_on_ray
-from emulator.learning.meter import warm_up
+from benchmarks.fleets import noise_fleet, plan, play_on_ray
 from emulator.learning.models import ModelSpec
-from emulator.preparation import make_holdings
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 
 DEVICES, SAMPLES, BATCH, ROUNDS = 50, 64, 16, 5
@@ -45,17 +39,8 @@ def platform_seconds(kind: str, processes: int) -> float:
     """Wall seconds from the first verb until the last weights are there."""
     settings = FedAvgSettings(rounds=ROUNDS, cohort=DEVICES, learning_rate=0.05, batch_size=BATCH)
     blueprint = plan(DEVICES, SAMPLES, fedavg, settings, ModelSpec(kind, 10, (1, 28, 28)))
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (DEVICES * SAMPLES, 1, 28, 28), dtype=np.uint8)
-    labels = generator.integers(0, 10, DEVICES * SAMPLES)
-    facts = {"name": "noise", "classes": 10, "shape": (1, 28, 28), "scale": 255.0, "mean": (0.5,), "std": (0.5,)}
-    parts = tuple(np.arange(d * SAMPLES, (d + 1) * SAMPLES) for d in range(DEVICES))
-    arguments = (facts, images, labels, images[:1], labels[:1], parts, np.zeros(0, np.int64))
-    per_actor = -(-DEVICES // processes)
-    names: dict[str, dict[str, object]] = {device.name: {} for device in blueprint.devices}
     with Cluster() as cluster:
-        fleet = Fleet(names, path_of(make_holdings), arguments, per_actor, warm_up=path_of(warm_up))
-        return play_on_ray(cluster, blueprint, fleet)[0]
+        return play_on_ray(cluster, blueprint, noise_fleet(blueprint, -(-DEVICES // processes)))[0]
 
 
 def main() -> bool:

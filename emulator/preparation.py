@@ -57,7 +57,7 @@ def draw_fleet(scenario: Scenario) -> tuple[Device, ...]:
     return draw(scenario.groups(), partial(stream, scenario.all_seeds.fleet))
 
 
-def prepare(scenario: Scenario, *, timing_only: bool = False) -> Prepared:
+def prepare(scenario: Scenario) -> Prepared:
     """Load the data and draw everything. Raises ScenarioError where scenario and data do not fit."""
     dataset = _dataset(scenario)
     training, validation = _split(scenario, dataset)

@@ -65,7 +65,7 @@ def run(scenario: Scenario, options: RunOptions) -> Finished:
     leaves the folder whole up to the last round and is raised again.
     """
     decisions = read_decisions(options.decisions) if options.decisions is not None else None
-    prepared = prepare(scenario, timing_only=options.timing_only)
+    prepared = prepare(scenario)
     folder = new_folder(options.out, scenario.name, scenario.sha256())
     records = RunFolder(folder, _header(scenario, options, prepared, decisions))
     progress = Progress(scenario, quiet=options.quiet)

@@ -15,7 +15,7 @@ from emulator.blueprint import Blueprint, build_world
 from emulator.observer import Accuracy, evaluation, scores
 from emulator.rows import Decision, Event, Round
 from emulator.tasks import Task
-from emulator.world import Report, World
+from emulator.world import Report
 
 
 class Outcome(NamedTuple):
@@ -205,6 +205,3 @@ def weights_sha256(weights: Tree) -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-__all__ = ["Message", "Outcome", "Simulation", "World", "weights_sha256"]
