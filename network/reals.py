@@ -16,10 +16,10 @@ def shaped(values: Any, like: Reals) -> Reals:
 
 
 def require(what: str, got: Any, fine: Any, expected: str) -> None:
-    """Raises ValueError ``what: got X; expected Y`` unless ``fine`` holds, for an array everywhere."""
+    """Raises ValueError ``what: got X; expected Y`` unless ``fine`` holds, for an array of it everywhere."""
     if np.all(fine):
         return
-    bad = got if np.ndim(got) == 0 else np.asarray(got)[~np.broadcast_to(fine, np.shape(got))].flat[0]
+    bad = got if np.ndim(fine) == 0 else np.asarray(got)[~np.broadcast_to(fine, np.shape(got))].flat[0]
     raise ValueError(f"{what}: got {bad.item() if isinstance(bad, np.generic) else bad!r}; expected {expected}")
 
 
