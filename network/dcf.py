@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from network.reals import require, require_nonnegative, require_positive
 from network.units import BITS_PER_BYTE
 
-_SERVICE_AND_TAIL_BITS = 16 + 6  # around every PSDU: IEEE 802.11-2016, 17.3.2 (and 19.3, 21.3, 27.3 with BCC)
+_SERVICE_AND_TAIL_BITS = 16 + 6  # around every PSDU: IEEE 802.11-2016, 17.3.2; the later PHYs with BCC too
 _DELIMITER_BYTES = 4  # before every A-MPDU subframe, which is padded to 4 bytes: 802.11-2016, 9.7.1
 _LONGEST_US = 5484.0  # what L-SIG can announce: aPPDUMaxTime, 802.11-2016, 21.4.4
 
@@ -81,7 +81,7 @@ class DcfTiming:
 # IEEE 802.11-2016, table 17-21 (OFDM PHY): slot 9, SIFS 16, aCWmin 15, aCWmax 1023; DIFS = SIFS + 2 slots (10.3.7).
 # Preamble 16 + SIGNAL 4 (17.3.2).
 DCF_11A = DcfTiming(slot_us=9, sifs_us=16, difs_us=34, preamble_us=20)
-# Table 18-5 (ERP): SIFS 10, short slot 9 (no 802.11b station near); 6 us signal extension after every frame (18.3.2.4).
+# Table 18-5 (ERP): SIFS 10, short slot 9 (no 802.11b station near); 6 us signal extension after every frame (clause 18.3).
 DCF_11G = replace(DCF_11A, sifs_us=10, difs_us=28, extension_us=6)
 # 5 GHz, EDCA best effort: AIFSN 3 (9.4.2.29), so AIFS = 16 + 3 * 9. One spatial stream. HT-mixed: 20 + HT-SIG 8 + HT-STF 4
 # + HT-LTF 4 (19.3.9). Guard interval 800 ns. Block acknowledgement of up to 64 frames.
@@ -95,7 +95,7 @@ DCF_11N = replace(
 # 20 + VHT-SIG-A 8 + VHT-STF 4 + VHT-LTF 4 + VHT-SIG-B 4 (21.3.8).
 DCF_11AC = replace(DCF_11N, preamble_us=40)
 # IEEE 802.11ax-2021, 27.3.11, HE SU: 20 + RL-SIG 4 + HE-SIG-A 8 + HE-STF 4 + 2x HE-LTF 7.2; symbols 12.8 + 0.8 us; no
-# packet extension. Beyond 64 frames the block acknowledgement grows by 24 bytes (a bitmap of 256).
+# packet extension. Its block acknowledgements of 256 frames are not offered: they are longer by 24 bytes.
 DCF_11AX = replace(DCF_11N, preamble_us=43.2, symbol_us=13.6)
 
 

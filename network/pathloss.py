@@ -37,7 +37,7 @@ class PathLoss(Protocol):
 class LogDistance:
     """``constant_db + slope_db * lg(d / 1 km)``, the same with and without line of sight (which it never claims).
 
-    The defaults are macro cells at 2 GHz: 3GPP TR 36.814 v9.2 table A.2.1.1-2, 128.1 + 37.6 lg R (R in km), shadowing
+    The defaults are macro cells at 2 GHz: 3GPP TR 36.814 v9.2, annex A.2.1.1, 128.1 + 37.6 lg R (R in km), shadowing
     8 dB. Raises ValueError for constants that are not finite, a negative slope or sigma, and distances not above zero.
     """
 
@@ -71,7 +71,7 @@ class LogDistance:
 
 @dataclass(frozen=True)
 class FreeSpace:
-    """Friis: 20 lg(4 pi d f / c) (ITU-R P.525-4, equation 4), line of sight always, no shadowing.
+    """Friis: 20 lg(4 pi d f / c) (ITU-R P.525), line of sight always, no shadowing.
 
     Raises ValueError for a frequency or distance not above zero, and for distances in the near field below c / (4 pi f),
     where the formula would give a gain.

@@ -1,4 +1,4 @@
-"""DCF: exchanges added up by hand, published throughputs, a simulated back-off, and properties."""
+"""DCF: exchanges added up by hand, reference throughputs, a simulated back-off, and properties."""
 
 from dataclasses import replace
 
@@ -54,7 +54,7 @@ def test_other_frames_by_hand() -> None:
         (EIFS, {1: 29.93, 2: 30.63, 5: 28.79, 10: 26.68, 20: 24.49, 50: 21.39}),
     ],
 )
-def test_published_throughputs(timing: DcfTiming, throughput: dict[int, float]) -> None:
+def test_reference_throughputs(timing: DcfTiming, throughput: dict[int, float]) -> None:
     assert {n: round(efficiency(n, 54e6, 1472, timing) * 54, 2) for n in throughput} == throughput
 
 
