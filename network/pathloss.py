@@ -6,7 +6,7 @@ speed of light as 3.0e8 m/s. Every method raises ValueError outside the range it
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -104,78 +104,101 @@ class FreeSpace:
 
 
 @dataclass(frozen=True)
-class UMi:
-    """TR 38.901 urban micro, street canyon: 10 m to 5 km, UE at 1.5 to 22.5 m, 0.5 to 100 GHz.
+class _Street:
+    """What UMi and UMa have in common: PL1 up to a break point, PL2 beyond, and max(LOS, PL') without line of sight."""
+
+    _FIT: ClassVar[tuple[float, float, float]]  # constant, slope of PL1, weight of the break point in PL2
+    _DECAY_M: ClassVar[float]  # of the probability of line of sight
+    _SIGMA_DB: ClassVar[tuple[float, float]]  # without line of sight, with
+    _HIGHEST_UE_M: ClassVar[float]
+
+    frequency_hz: float
+    bs_height_m: float
+    ue_height_m: float = 1.5
+
+    def __post_init__(self) -> None:
+        _require_band(self.frequency_hz)
+        fine = np.isfinite(self.bs_height_m) and self.bs_height_m > _TR_ENVIRONMENT_M
+        require("bs_height_m", self.bs_height_m, fine, "above 1 m, the effective environment height of the break point")
+        low = 1.5 <= self.ue_height_m <= self._HIGHEST_UE_M
+        require("ue_height_m", self.ue_height_m, low, f"1.5 to {self._HIGHEST_UE_M} m (TR 38.901)")
+
+    def los_db(self, d2d_m: Reals) -> Reals:
+        """PL1 up to the break point, PL2 beyond."""
+        return shaped(self._los(self._lg_slant(d2d_m), d2d_m), d2d_m)
+
+    def nlos_db(self, d2d_m: Reals) -> Reals:
+        """max(LOS, PL')."""
+        lg_slant = self._lg_slant(d2d_m)
+        return shaped(np.maximum(self._los(lg_slant, d2d_m), self._blocked(lg_slant, self._lg_ghz)), d2d_m)
+
+    def los_probability(self, d2d_m: Reals) -> Reals:
+        """1 to 18 m, then 18/d + exp(-d/decay) (1 - 18/d); UMa's factor with C'(h_UT) is 1 up to 13 m."""
+        require_nonnegative("d2d_m", d2d_m)
+        ratio = 18.0 / np.maximum(d2d_m, 18.0)  # 1, hence probability 1, up to 18 m
+        return shaped(ratio + np.exp(-np.asarray(d2d_m) / self._DECAY_M) * (1 - ratio), d2d_m)
+
+    def shadowing_db(self, los: bool) -> float:
+        """Sigma in dB."""
+        return self._SIGMA_DB[los]
+
+    def _blocked(self, lg_slant: Any, lg_ghz: float) -> Any:
+        """PL'."""
+        raise NotImplementedError
+
+    @property
+    def _lg_ghz(self) -> float:
+        return float(np.log10(self.frequency_hz / 1e9))
+
+    def _lg_slant(self, d2d_m: Any) -> Any:
+        fits = (np.asarray(d2d_m) >= 10) & (np.asarray(d2d_m) <= 5000)
+        require("d2d_m", d2d_m, fits, "10 to 5000 m (TR 38.901 table 7.4.1-1)")
+        return np.log10(np.hypot(d2d_m, self.bs_height_m - self.ue_height_m))
+
+    def _los(self, lg_slant: Any, d2d_m: Any) -> Any:
+        constant, slope, weight = self._FIT
+        above = (self.bs_height_m - _TR_ENVIRONMENT_M) * (self.ue_height_m - _TR_ENVIRONMENT_M)
+        point_m = 4 * above * self.frequency_hz / _TR_SPEED_MPS
+        near = constant + slope * lg_slant + 20 * self._lg_ghz
+        beyond = weight * np.log10(point_m**2 + (self.bs_height_m - self.ue_height_m) ** 2)
+        return np.where(d2d_m <= point_m, near, constant + 40 * lg_slant + 20 * self._lg_ghz - beyond)
+
+
+@dataclass(frozen=True)
+class UMi(_Street):
+    """TR 38.901 urban micro, street canyon: 10 m to 5 km, UE at 1.5 to 22.5 m, 0.5 to 100 GHz, sigma 4 / 7.82 dB.
 
     The table states the base station at 10 m; another height enters the distance and the break point, as its formulas say.
     """
 
-    frequency_hz: float
+    _FIT = (32.4, 21.0, 9.5)
+    _DECAY_M = 36.0
+    _SIGMA_DB = (7.82, 4.0)
+    _HIGHEST_UE_M = 22.5
+
     bs_height_m: float = 10.0
-    ue_height_m: float = 1.5
 
-    def __post_init__(self) -> None:
-        _require_urban(self.frequency_hz, self.bs_height_m, self.ue_height_m, 22.5)
-
-    def los_db(self, d2d_m: Reals) -> Reals:
-        """PL1 up to the break point, PL2 beyond."""
-        return shaped(self._los(_street(d2d_m)), d2d_m)
-
-    def nlos_db(self, d2d_m: Reals) -> Reals:
-        """max(LOS, PL')."""
-        d2d = _street(d2d_m)
-        slant = np.hypot(d2d, self.bs_height_m - self.ue_height_m)
-        loss = 35.3 * np.log10(slant) + 22.4 + 21.3 * np.log10(self.frequency_hz / 1e9) - 0.3 * (self.ue_height_m - 1.5)
-        return shaped(np.maximum(self._los(d2d), loss), d2d_m)
-
-    def los_probability(self, d2d_m: Reals) -> Reals:
-        """1 to 18 m, then 18/d + exp(-d/36) (1 - 18/d)."""
-        return shaped(_street_probability(d2d_m, 36.0), d2d_m)
-
-    def shadowing_db(self, los: bool) -> float:
-        """4 dB with line of sight, 7.82 dB without."""
-        return 4.0 if los else 7.82
-
-    def _los(self, d2d: Any) -> Any:
-        return _two_slopes(d2d, self.frequency_hz, (self.bs_height_m, self.ue_height_m), (32.4, 21.0, 9.5))
+    def _blocked(self, lg_slant: Any, lg_ghz: float) -> Any:
+        return 35.3 * lg_slant + 22.4 + 21.3 * lg_ghz - 0.3 * (self.ue_height_m - 1.5)
 
 
 @dataclass(frozen=True)
-class UMa:
-    """TR 38.901 urban macro: 10 m to 5 km, UE at 1.5 to 13 m, 0.5 to 100 GHz.
+class UMa(_Street):
+    """TR 38.901 urban macro: 10 m to 5 km, UE at 1.5 to 13 m, 0.5 to 100 GHz, sigma 4 / 6 dB.
 
     Above 13 m the table draws the effective environment height at random (NOTE 1), so a mean loss has no single formula:
     refused. The table states the base station at 25 m; another height enters the distance and the break point.
     """
 
-    frequency_hz: float
+    _FIT = (28.0, 22.0, 9.0)
+    _DECAY_M = 63.0
+    _SIGMA_DB = (6.0, 4.0)
+    _HIGHEST_UE_M = 13.0
+
     bs_height_m: float = 25.0
-    ue_height_m: float = 1.5
 
-    def __post_init__(self) -> None:
-        _require_urban(self.frequency_hz, self.bs_height_m, self.ue_height_m, 13.0)
-
-    def los_db(self, d2d_m: Reals) -> Reals:
-        """PL1 up to the break point, PL2 beyond."""
-        return shaped(self._los(_street(d2d_m)), d2d_m)
-
-    def nlos_db(self, d2d_m: Reals) -> Reals:
-        """max(LOS, PL')."""
-        d2d = _street(d2d_m)
-        slant = np.hypot(d2d, self.bs_height_m - self.ue_height_m)
-        loss = 13.54 + 39.08 * np.log10(slant) + 20 * np.log10(self.frequency_hz / 1e9) - 0.6 * (self.ue_height_m - 1.5)
-        return shaped(np.maximum(self._los(d2d), loss), d2d_m)
-
-    def los_probability(self, d2d_m: Reals) -> Reals:
-        """1 to 18 m, then 18/d + exp(-d/63) (1 - 18/d); the factor with C'(h_UT) is 1 up to 13 m."""
-        return shaped(_street_probability(d2d_m, 63.0), d2d_m)
-
-    def shadowing_db(self, los: bool) -> float:
-        """4 dB with line of sight, 6 dB without."""
-        return 4.0 if los else 6.0
-
-    def _los(self, d2d: Any) -> Any:
-        return _two_slopes(d2d, self.frequency_hz, (self.bs_height_m, self.ue_height_m), (28.0, 22.0, 9.0))
+    def _blocked(self, lg_slant: Any, lg_ghz: float) -> Any:
+        return 13.54 + 39.08 * lg_slant + 20 * lg_ghz - 0.6 * (self.ue_height_m - 1.5)
 
 
 @dataclass(frozen=True)
@@ -227,35 +250,5 @@ class InH:
         return 32.4 + 17.3 * np.log10(slant) + 20 * np.log10(self.frequency_hz / 1e9)
 
 
-def _two_slopes(d2d: Any, frequency_hz: float, heights_m: tuple[float, float], fit: tuple[float, float, float]) -> Any:
-    """PL1 and PL2 of the two urban scenarios; ``fit`` is (constant, slope of PL1, weight of the break point in PL2)."""
-    bs, ue = heights_m
-    constant, slope, weight = fit
-    breakpoint_m = 4 * (bs - _TR_ENVIRONMENT_M) * (ue - _TR_ENVIRONMENT_M) * frequency_hz / _TR_SPEED_MPS
-    lg_slant, lg_ghz = np.log10(np.hypot(d2d, bs - ue)), np.log10(frequency_hz / 1e9)
-    near = constant + slope * lg_slant + 20 * lg_ghz
-    far = constant + 40 * lg_slant + 20 * lg_ghz - weight * np.log10(breakpoint_m**2 + (bs - ue) ** 2)
-    return np.where(d2d <= breakpoint_m, near, far)
-
-
-def _street_probability(d2d_m: Any, decay_m: float) -> Any:
-    require_nonnegative("d2d_m", d2d_m)
-    ratio = 18.0 / np.maximum(d2d_m, 18.0)  # 1, hence probability 1, up to 18 m
-    return ratio + np.exp(-np.asarray(d2d_m) / decay_m) * (1 - ratio)
-
-
-def _street(d2d_m: Any) -> Any:
-    distance = np.asarray(d2d_m)
-    require("d2d_m", d2d_m, (distance >= 10) & (distance <= 5000), "10 to 5000 m (TR 38.901 table 7.4.1-1)")
-    return distance
-
-
 def _require_band(frequency_hz: float) -> None:
     require("frequency_hz", frequency_hz, 0.5e9 <= frequency_hz <= 100e9, "0.5e9 to 100e9 (TR 38.901, its scope)")
-
-
-def _require_urban(frequency_hz: float, bs_height_m: float, ue_height_m: float, highest_ue_m: float) -> None:
-    _require_band(frequency_hz)
-    fine = np.isfinite(bs_height_m) and bs_height_m > _TR_ENVIRONMENT_M
-    require("bs_height_m", bs_height_m, fine, "above 1 m, the effective environment height of the break point")
-    require("ue_height_m", ue_height_m, 1.5 <= ue_height_m <= highest_ue_m, f"1.5 to {highest_ue_m} m (TR 38.901)")

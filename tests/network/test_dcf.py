@@ -38,6 +38,10 @@ def test_other_frames_by_hand() -> None:
     assert DCF_11N.data_us(65e6, 1472) == 36 + 48 * 4
     # Two subframes of 4 + 1540 bytes: 24,726 bit, 96 symbols.
     assert DCF_11N.data_us(65e6, 1472, 2) == 36 + 96 * 4
+    # With AIFS 43, back-off 67.5, SIFS 16 and a block acknowledgement of 32 us: 578.5 us for 23,552 bit.
+    assert efficiency(1, 65e6, 1472, DCF_11N, 2) * 65 == pytest.approx(2 * 1472 * 8 / 578.5)
+    # 11ac, MCS 9, 80 MHz: 390 Mbit/s * 4 us = 1560 bit: 8 symbols for 12,326.
+    assert DCF_11AC.data_us(390e6, 1472) == 40 + 8 * 4
     # 11ax, MCS 0, 20 MHz: 117 bit in 13.6 us (8.6 Mbit/s). 22 + 8 * 166 = 1350: 12 symbols.
     assert DCF_11AX.data_us(117 / 13.6e-6, 100) == pytest.approx(43.2 + 12 * 13.6)
     # 11g: 6 us of extension after data and ACK, SIFS and DIFS 6 us shorter each: the same exchange as 11a.

@@ -19,9 +19,8 @@ from network.ratemaps import (
     rayleigh_ergodic,
     rayleigh_outage,
     rician_ergodic,
-    rician_tail,
-    scaled_e1,
 )
+from network.special import rician_tail, scaled_e1
 
 MAPS = [Shannon(), Shannon(3.0, 5.5), Cqi(), NrMcs(), Steps((0.0, 10.0), (1.0, 3.0))]
 SNRS = st.floats(1e-6, 1e9)
