@@ -1,0 +1,156 @@
+"""A device on the network: the cell that serves it now, its stations there, and the ways its bytes go."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from network.cell import Cell, Reach
+from network.dense import Band
+from network.flow import RadioStation, Station
+from network.mobility import Fixed
+from network.plan import Access
+from network.sharing import UNLIMITED_BPS
+from network.traces import RateTrace
+from network.transfer import Transfer, Way
+from network.units import NS_PER_S
+from network.varying import Varying
+
+if TYPE_CHECKING:
+    from network.topology import Network
+
+
+class Signal(NamedTuple):
+    """What a device in a cell with a radio may know of its channel: its band and its mean ratio each way (linear)."""
+
+    band: Band
+    downlink_snr: float
+    uplink_snr: float
+
+
+class Attachment:
+    """A device on the network. ``active``: its transfers under way, kept where anything about it changes with time."""
+
+    def __init__(self, network: "Network", access: Access) -> None:
+        self.network = network
+        self.access = access
+        self.active: dict[Transfer, None] = {}
+        self.cell = network.cell_of(access)
+        self._step = 0
+        self.down, self.up = self._stations()
+        self._following = [Varying(network.env, follow, lambda: bool(self.active)) for follow in self._follows()]
+        traveller = self if self._following else None
+        self.to_server, self.from_server, self.to_edge, self.from_edge = (
+            Way(uplink, through, access.key, traveller) for through in (True, False) for uplink in (True, False)
+        )
+        self._lead()
+
+    def _lead(self) -> None:
+        """Lead all ways over the present cell."""
+        network, cell, access = self.network, self.cell, self.access
+        media = network.core.wires if cell is None else (cell.down, cell.up)
+        busy = cell if cell is not None and cell.busy else None
+        for way in (self.to_server, self.from_server, self.to_edge, self.from_edge):
+            hops = network.hops(cell) if way.through else []
+            jitter = (cell.plan.jitter_ns if cell is not None else 0, *(hop.jitter_ns for hop in hops))
+            latency = access.latency_ns + sum(hop.latency_ns for hop in hops)
+            station = self.up if way.uplink else self.down
+            way.lead(media[way.uplink], station, (latency, jitter if any(jitter) else ()), busy)
+
+    def begin(self, transfer: Transfer) -> None:
+        """A transfer sets out: what changes with time is brought up to date and followed from now on."""
+        self.active[transfer] = None
+        self.refresh()
+
+    def end(self, transfer: Transfer) -> None:
+        """A transfer is over."""
+        self.active.pop(transfer, None)
+
+    def refresh(self) -> None:
+        """Bring what changes with time up to date."""
+        for following in self._following:
+            following.wake()
+
+    def latency_ns(self) -> int:
+        """One way to the server, without jitter."""
+        return self.to_server.latency_ns
+
+    def rates(self) -> tuple[float, float]:
+        """(down, up) bit/s that this device would have now, alone in its cell, at its mean signal."""
+        signal = self.signal()
+        if signal is None or self.cell is None:
+            return self.down.rate_bps, self.up.rate_bps
+        return self.cell.rate(signal.downlink_snr), self.cell.rate(signal.uplink_snr)
+
+    def signal(self) -> Signal | None:
+        """The channel of a device in a cell with a radio; None elsewhere."""
+        self.refresh()
+        if self.cell is None or self.cell.plan.radio is None:
+            return None
+        assert isinstance(self.down, RadioStation) and isinstance(self.up, RadioStation)
+        return Signal(self.cell.plan.radio.band, self.down.snr, self.up.snr)
+
+    def _stations(self) -> tuple[Station, Station]:
+        access, cell = self.access, self.cell
+        if cell is None or cell.plan.radio is None:
+            rates = (min(rate, UNLIMITED_BPS) for rate in (access.downlink_bps, access.uplink_bps))
+            down, up = (Station(rate, access.weight) for rate in rates)
+            return down, up
+        return cell.stations(access.key, self._reach(cell, 0), access.weight, access.name)
+
+    def _reach(self, cell: Cell, time_ns: int) -> Reach:
+        place = self.access.place or Fixed(*cell.plan.position)
+        return cell.reach(self.access.key, place.at(time_ns / NS_PER_S))
+
+    # -- what changes with time ---------------------------------------------------------------------------------
+
+    def _follows(self) -> list[Callable[[int], int | None]]:
+        access = self.access
+        found: list[Callable[[int], int | None]] = []
+        if access.downlink_trace is not None:
+            found.append(self._tracer(access.downlink_trace, False))
+        if access.uplink_trace is not None:
+            found.append(self._tracer(access.uplink_trace, True))
+        if access.place is not None and not isinstance(access.place, Fixed):
+            found.append(self._walk)
+        return found
+
+    def _tracer(self, trace: RateTrace, uplink: bool) -> Callable[[int], int | None]:
+        def follow(now_ns: int) -> int | None:
+            rate, then = trace.at(now_ns)
+            way = self.to_server if uplink else self.from_server
+            way.medium.rerate(way.station, rate)
+            return then
+
+        return follow
+
+    def _walk(self, now_ns: int) -> int | None:
+        """Look where the device is, step by step since the last look, so that its cell does not depend on who looks."""
+        every, before = self.network.plan.handover.every_ns, self.cell
+        while self._step < now_ns // every:
+            self._step += 1
+            self._choose(self._step * every)
+        assert self.cell is not None
+        reach = self._reach(self.cell, self._step * every)
+        if self.cell is before:
+            self.cell.move(self.down, reach.downlink, False)
+            self.cell.move(self.up, reach.uplink, True)
+        else:
+            self._hand_over(reach)
+        return (self._step + 1) * every
+
+    def _choose(self, time_ns: int) -> None:
+        """Change the cell where another one is better by the margin."""
+        if len(self.access.roams) < 2 or self.cell is None:
+            return
+        cells = {name: self.network.cells[name] for name in self.access.roams}
+        signal = {name: self._reach(cell, time_ns).downlink for name, cell in cells.items()}
+        best = max(signal, key=lambda name: signal[name])
+        margin = 10 ** (self.network.plan.handover.margin_db / 10)
+        if signal[best] > margin * signal[self.cell.plan.name]:
+            self.cell = cells[best]
+
+    def _hand_over(self, reach: Reach) -> None:
+        assert self.cell is not None
+        self.down, self.up = self.cell.stations(self.access.key, reach, self.access.weight, self.access.name)
+        self._lead()
+        for transfer in list(self.active):
+            transfer.move(self.network.plan.handover.gap_ns)

@@ -1,0 +1,347 @@
+"""A medium shared by classes of flows: the fast one.
+
+Flows whose limit is the same multiple of their weight form a *class*: at any instant they are at the same *level* (rate
+over weight), so one virtual clock (bits served per unit of weight) and one heap of finishing tags per class suffice,
+whatever the law. A start, a finish or an abort costs O(classes + log flows); no flow is a process; a medium has one lazy
+timer. The idea is that of virtual time in fair queueing (Parekh & Gallager, IEEE/ACM Trans. Networking 1(3), 1993).
+"""
+
+from bisect import insort
+from heapq import heappop, heappush
+from math import inf
+from operator import attrgetter
+
+import numpy as np
+import simpy
+
+from network.flow import Flow, Station
+from network.hub import Hub, Offers
+from network.sharing import UNLIMITED_BPS, Sharing
+from network.timer import LazyTimer
+from network.units import NS_PER_S
+
+SURELY = 1 - 1e-9  # below this share of the capacity a running sum, which gathers rounding, may be trusted
+NO_LIMITS = (inf, inf)
+KEPT = 64  # classes that are kept for later flows of their kind
+_bound = attrgetter("bound")
+HALF_NS = 0.5000001  # the clock resolves no less; the rest is for rounding
+
+
+class _Class:
+    """Flows at the same level; ``served`` bits per unit of weight up to ``since_ns``."""
+
+    __slots__ = ("bound", "count", "due_ns", "head", "heap", "key", "level", "load", "phi", "served", "since_ns", "sum_phi",
+                 "through", "uplink", "vast")  # fmt: skip
+
+    def __init__(self, key: tuple[float, float, bool, bool]) -> None:
+        self.key = key
+        self.bound, self.phi, self.uplink, self.through = key
+        self.vast = self.bound > UNLIMITED_BPS / 1e6 or self.bound * self.phi > UNLIMITED_BPS / 1e6
+        self.count = 0
+        self.heap: list[tuple[float, int, Flow]] = []
+        self.begin(0)
+
+    def begin(self, now_ns: float) -> None:
+        """Nobody is in the class: start from nothing."""
+        self.level = self.served = self.load = self.sum_phi = 0.0
+        self.since_ns = now_ns
+        self.due_ns = inf
+        self.head: Flow | None = None  # for whom ``due_ns`` holds
+        self.heap.clear()
+
+    def advance(self, now_ns: float) -> None:
+        """Serve up to now at the level that held so far."""
+        if now_ns > self.since_ns:
+            self.served += self.level * ((now_ns - self.since_ns) / NS_PER_S)
+            self.since_ns = now_ns
+
+    def go_on(self, level: float, now_ns: float) -> None:
+        """From now on at this level, or at the class's own bound."""
+        if self.bound < level:
+            level = self.bound
+        if level != self.level:
+            self.advance(now_ns)
+            self.level = level
+            self.head = None
+
+    def look(self) -> None:
+        """Find who finishes first, and when (to the nearest ns) if nothing changes."""
+        self.head = first = self.first()
+        assert first is not None
+        wait = (first.tag - self.served) / self.level * NS_PER_S if self.level > 0 else inf
+        self.due_ns = self.since_ns + round(wait) if wait < inf else inf
+
+    def first(self) -> Flow | None:
+        """The flow that finishes first; entries of flows that left are thrown away here."""
+        heap = self.heap
+        while heap:
+            tag, _, flow = heap[0]
+            if flow.group is self and flow.tag == tag:
+                return flow
+            heappop(heap)
+        return None
+
+
+class ClassMedium:
+    """A medium on a SimPy clock of integer nanoseconds, shared by ``law``; ``hub``: the links above it."""
+
+    def __init__(self, env: simpy.Environment, law: Sharing, hub: Hub | None = None) -> None:
+        self.env = env
+        self.law = law
+        self._hub = hub
+        self._by_phi = hub is not None  # a limit on rates parts the flows of a level by their weight
+        self._classes: dict[tuple[float, float, bool, bool], _Class] = {}
+        self._order: list[_Class] = []  # by bound, ascending
+        self._stations: dict[Station, None] = {}
+        self._load = 0.0
+        self._most = 0.0  # load if every flow were at its bound, but for the vast ones
+        self._vast = 0  # flows that would fill any medium
+        self._changes = 0
+        self._fresh: list[_Class] = []  # classes that have not started yet
+        self._sequence = 0
+        self._level = inf  # what a flow without a bound would get
+        self._limits = NO_LIMITS  # bit/s a flow: down, up
+        self._applied, self._applied_limits = inf, self._limits  # what the classes go on at
+        self._ending = False
+        self._timer = LazyTimer(env, self._on_time)
+        if hub is not None:
+            hub.join(self)
+
+    # -- flows --------------------------------------------------------------------------------------------------
+
+    def start(self, flow: Flow) -> None:
+        """Put a flow on the medium now; one without a bit ends at once."""
+        if not flow.bits > 0:
+            flow.left = 0.0
+            flow.on_done()
+            return
+        station = flow.station
+        station.flows.append(flow)
+        flow.medium = self
+        if len(station.flows) > 1:
+            self._regroup(station, flow)
+        else:
+            self._stations[station] = None
+            self._join(flow, flow.left)
+        self._settle()
+
+    def abort(self, flow: Flow) -> None:
+        """Take a flow off the medium at once."""
+        flow.left = self.left_bits(flow)
+        self._leave(flow)
+        self._settle()
+
+    def left_bits(self, flow: Flow) -> float:
+        """Bits of a flow that have not left by now."""
+        group: _Class = flow.group
+        served = group.served + group.level * ((self.env.now - group.since_ns) / NS_PER_S)
+        return min(flow.bits, max(0.0, (flow.tag - served) * flow.phi))
+
+    def rerate(self, station: Station, rate_bps: float) -> None:
+        """A station's own rate changes now (bit/s; zero, under a fair rate: its flows stand still)."""
+        if station.rate_bps == rate_bps:
+            return  # a trace may well repeat itself
+        station.rate_bps = rate_bps
+        if station.flows:
+            self._regroup(station, None)
+            self._settle()
+
+    def recap(self, flow: Flow, cap_bps: float) -> None:
+        """A flow's own limit changes now."""
+        flow.cap_bps = cap_bps
+        self._regroup(flow.station, None)
+        self._settle()
+
+    def relaw(self, law: Sharing) -> None:
+        """The law, its capacity for one, changes now. Flows keep their classes: only the capacity may differ."""
+        self.law = law
+        self._settle()
+
+    def _regroup(self, station: Station, fresh: Flow | None) -> None:
+        """A station's flows changed in number or rate: all move to the class that fits now."""
+        left = [(flow, flow.left if flow is fresh else self.left_bits(flow)) for flow in station.flows]
+        for flow, _ in left:
+            if flow is not fresh:
+                self._quit(flow)
+        for flow, bits in left:
+            self._join(flow, bits)
+
+    def _join(self, flow: Flow, left_bits: float) -> None:
+        station = flow.station
+        own = station.rate_bps if flow.own_bps is None else flow.own_bps
+        phi, load, limit = self.law.terms(own, station.weight, len(station.flows))
+        limit = min(limit, flow.cap_bps, UNLIMITED_BPS)
+        key = (limit / phi, phi if self._by_phi else 0.0, flow.uplink, flow.through)
+        group = self._classes.get(key)
+        now = self.env.now
+        if group is None:
+            group = self._classes[key] = _Class(key)
+        if group.count:
+            group.advance(now)
+        else:
+            group.begin(now)
+            insort(self._order, group, key=_bound)
+            self._fresh.append(group)
+        group.count += 1
+        group.load += load
+        group.sum_phi += phi
+        self._load += load
+        if group.vast:
+            self._vast += 1
+        else:
+            self._most += load * group.bound
+        flow.phi, flow.load, flow.group = phi, load, group
+        flow.tag = tag = group.served + left_bits / phi
+        self._sequence += 1
+        heappush(group.heap, (tag, self._sequence, flow))
+        if group.head is not None and tag < group.head.tag:
+            group.head = None
+
+    def _quit(self, flow: Flow) -> None:
+        group: _Class = flow.group
+        flow.group = None
+        group.count -= 1
+        if group.head is flow:
+            group.head = None
+        group.load -= flow.load
+        group.sum_phi -= flow.phi
+        self._load -= flow.load
+        if group.vast:
+            self._vast -= 1
+        else:
+            self._most -= flow.load * group.bound
+        if not group.count:
+            self._order.remove(group)
+            if len(self._classes) > KEPT:
+                del self._classes[group.key]
+        self._changes += 1
+        if self._changes > 256 or not self._order:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        """Running sums gather rounding: find them anew."""
+        self._changes = 0
+        self._load = sum([group.load for group in self._order])
+        self._most = sum([group.load * group.bound for group in self._order if not group.vast])
+
+    def _leave(self, flow: Flow) -> None:
+        station = flow.station
+        self._quit(flow)
+        flow.medium = None
+        station.flows.remove(flow)
+        if station.flows:
+            self._regroup(station, None)
+        else:
+            del self._stations[station]
+
+    # -- sharing ------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        if self._ending:
+            return  # several flows end in this instant: one settling for all
+        if self._hub is None:
+            self._level = self.fill(inf, inf)
+            self.apply()
+        else:
+            self._hub.settle(self)
+
+    def fill(self, down_bps: float, up_bps: float) -> float:
+        """The level that fills the medium when no flow may exceed these rates; inf when it cannot be filled."""
+        left, load = self.law.capacity(len(self._stations)), self._load
+        if left == inf or (not self._vast and self._most <= left * SURELY):
+            return inf
+        if down_bps == up_bps == inf:
+            for group in self._order:
+                if group.bound * load > left:
+                    return left / load
+                left -= group.bound * group.load
+                load -= group.load
+            return inf
+        bounds = [(min(group.bound, _limit(group, down_bps, up_bps)), group.load) for group in self._order]
+        for bound, share in sorted(bounds):
+            if bound * load > left:
+                return left / load
+            left -= bound * share
+            load -= share
+        return inf
+
+    def limit(self, down_bps: float, up_bps: float) -> None:
+        """No flow that goes on over the links above may exceed these rates; ``apply`` makes it so."""
+        self._limits = (down_bps, up_bps)
+        self._level = self.fill(down_bps, up_bps)
+
+    def offers(self, uplink: bool) -> Offers:
+        """(rates in bit/s, flows of each) that this medium would put on the links above if they did not bind."""
+        mine = [group for group in self._order if group.through and group.uplink is uplink]
+        rates = [group.phi * min(group.bound, self._level) for group in mine]
+        return np.array(rates), np.array([group.count for group in mine], float)
+
+    def carried(self) -> tuple[float, float]:
+        """Bit/s (down, up) over the links above, under the limit set last."""
+        found = [0.0, 0.0]
+        for group in self._order:
+            if group.through:
+                level = min(group.bound, self._level, _limit(group, *self._limits))
+                found[group.uplink] += level * group.sum_phi
+        return found[0], found[1]
+
+    def coupled(self) -> bool:
+        """Whether a limit on some flows leaves more to others: where weights, directions or ways differ."""
+        kinds = {(group.phi, group.uplink, group.through) for group in self._order}
+        return len(kinds) > 1 and self.law.capacity(len(self._stations)) < inf
+
+    def apply(self) -> None:
+        """Go on at the levels that hold from now, and set the timer for the first flow to finish."""
+        now, level, order = self.env.now, self._level, self._order
+        if self._limits != NO_LIMITS or self._applied_limits != NO_LIMITS:
+            for group in order:
+                group.go_on(min(level, _limit(group, *self._limits)), now)
+        else:
+            for group in self._fresh:
+                group.go_on(level, now)
+            least = level if level < self._applied else self._applied
+            for group in reversed(order):
+                if group.bound <= least:
+                    break  # it and all below go on at their bounds as before
+                group.go_on(level, now)
+        self._fresh.clear()
+        self._applied, self._applied_limits = level, self._limits
+        due = inf
+        for group in order:
+            if group.head is None:
+                group.look()
+            if group.due_ns < due:
+                due = group.due_ns
+        self._timer.set(due if due > now else now)
+
+    def _on_time(self) -> None:
+        now = self.env.now
+        finished: list[Flow] = []
+        for group in self._order:
+            if group.due_ns <= now:
+                self._collect(group, now, finished)
+        self._ending = True
+        for flow in finished:
+            flow.left = 0.0
+            self._leave(flow)
+        for flow in finished:
+            flow.on_done()
+        self._ending = False
+        self._settle()
+
+    def _collect(self, group: _Class, now: float, finished: list[Flow]) -> None:
+        """Flows of a class whose last bit leaves within half a nanosecond of now."""
+        group.advance(now)
+        reached = group.served + group.level * HALF_NS / NS_PER_S
+        flow = group.first()
+        while flow is not None and flow.tag <= reached:
+            heappop(group.heap)
+            finished.append(flow)
+            flow = group.first()
+        group.head = None
+
+
+def _limit(group: _Class, down_bps: float, up_bps: float) -> float:
+    if not group.through:
+        return inf
+    return (up_bps if group.uplink else down_bps) / group.phi
