@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from math import inf
 
 import numpy as np
 
@@ -21,7 +20,9 @@ from emulator.preparation import make_holdings
 from emulator.protocols.settings import Settings
 from emulator.run import simulate
 from emulator.simulation import Message, Outcome
+from emulator.wiring import Wiring, plain
 from emulator.world import Seeds
+from network.plan import NetworkPlan
 
 
 def plan(devices: int, samples: int, protocol: object, settings: Settings, model: ModelSpec) -> Blueprint:
@@ -30,7 +31,7 @@ def plan(devices: int, samples: int, protocol: object, settings: Settings, model
     problem = Problem(model, Normalisation(255.0, (0.5,), (0.5,)))
     return Blueprint(
         path_of(protocol), settings, problem, Seeds(0, 0, 0, 0, 0), fleet, (samples,) * devices,
-        load_profile("edge-server"), inf, 0.0, Observation(1, 0, 0, False),
+        load_profile("edge-server"), Wiring(NetworkPlan(), plain(fleet)), Observation(1, 0, 0, False),
     )  # fmt: skip
 
 

@@ -16,8 +16,10 @@ from emulator.protocols.settings import Settings
 from emulator.rows import SERVER
 from emulator.tasks import Clock
 from emulator.verbs import Machine, Node
+from emulator.wiring import Wiring
 from emulator.world import Seeds, World
-from network.star import Access, Attachment, Star
+from network.plan import Access
+from network.topology import Network
 
 
 @dataclass(frozen=True)
@@ -47,29 +49,32 @@ class Blueprint:
     devices: tuple[Device, ...]
     samples: tuple[int, ...]
     server: Profile
-    link_bps: float
-    link_latency_s: float
+    wiring: Wiring
     observation: Observation
 
 
 def build_world(plan: Blueprint, executor: Executor) -> tuple[Engine, World]:
-    """The clock, the network and the nodes of a blueprint."""
+    """The clock, the network and the nodes of a blueprint. Raises OutOfReach for a device that its cell cannot serve."""
     clock = Clock()
-    star = Star(clock.env, plan.link_bps, round(plan.link_latency_s * 1e9))
-    engine = Engine(clock, executor, star)
+    network = Network(clock.env, plan.wiring.plan)
+    engine = Engine(clock, executor, network)
     server = Node(engine, SERVER, -1, Machine(plan.server, None, _speed(plan.server, 1.0)))
-    devices = tuple(
-        _device(engine, device, samples, plan.problem)
-        for device, samples in zip(plan.devices, plan.samples, strict=True)
+    edges = tuple(
+        Node(engine, f"edge-{site}", -2 - index, Machine(profile, network.edge(site), _speed(profile, 1.0)))
+        for index, (site, profile) in enumerate(plan.wiring.edges)
     )
-    return engine, World(engine, server, devices, plan.seeds)
+    devices = tuple(
+        _device(engine, device, access, samples, plan.problem)
+        for device, access, samples in zip(plan.devices, plan.wiring.accesses, plan.samples, strict=True)
+    )
+    return engine, World(engine, server, devices, plan.seeds, edges)
 
 
-def _device(engine: Engine, device: Device, samples: int, problem: Problem) -> Node:
-    link = device.cell or f"{device.profile.name} link"
-    access = Access(link, device.uplink_bps, device.downlink_bps, round(device.latency_s * 1e9))
-    machine = Machine(device.profile, Attachment(access), _speed(device.profile, device.slowdown))
-    node = Node(engine, device.name, device.index, machine)
+def _device(engine: Engine, device: Device, access: Access, samples: int, problem: Problem) -> Node:
+    attachment = engine.network.attach(access)
+    node = Node(
+        engine, device.name, device.index, Machine(device.profile, attachment, _speed(device.profile, device.slowdown))
+    )
     spec = shard_spec(samples, problem.model.shape)
     node.give(Handle(engine.tape, shard_source(device.index), 0, spec, node), samples)
     return node

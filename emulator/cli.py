@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     _scenario_arguments(check)
     check.set_defaults(command=_check)
     listing = commands.add_parser("list", help="what a scenario can name")
-    listing.add_argument("what", nargs="?", metavar="protocols|profiles|datasets|models|scenarios")
+    listing.add_argument("what", nargs="?", metavar="protocols|profiles|cells|datasets|models|scenarios")
     listing.add_argument("name", nargs="?", help="one profile, with its sources")
     listing.set_defaults(command=_list)
     schema = commands.add_parser("schema", help="the JSON Schema of scenario files, for editors")
@@ -178,15 +178,16 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from emulator.listing import TABLES, one_profile
+    from emulator.listing import TABLES, one_cell, one_profile
     from emulator.nearest import unknown
 
     if options.what is not None and options.what not in TABLES:
         raise UsageError("list: " + unknown(options.what, TABLES, "one of"))
     if options.name is not None:
-        if options.what != "profiles":
-            raise UsageError("list: only a profile can be shown by name: emulator list profiles NAME")
-        one_profile(options.name)
+        shown = {"profiles": one_profile, "cells": one_cell}.get(options.what)
+        if shown is None:
+            raise UsageError("list: only a profile or a cell can be shown by name: emulator list profiles NAME")
+        shown(options.name)
         return 0
     for what, show in TABLES.items():
         if options.what in (None, what):

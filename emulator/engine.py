@@ -1,13 +1,13 @@
 """What all verbs of a run share: the clock, the tape, the network, operation numbers and the rows that verbs leave."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from actors.program import Executor
 from actors.tape import Tape
-from emulator.rows import SERVER, Event
+from emulator.rows import Event, is_device
 from emulator.tasks import Clock
-from network.star import Star
+from network.topology import Network
 
 Finish = Literal["done", "cut off", "lost", "stopped"]
 
@@ -21,7 +21,7 @@ class Serving(Protocol):
 
 @dataclass
 class Totals:
-    """What has ended since the last report: payload bytes each way, overhead bytes, FLOPs."""
+    """What has ended since the last report: payload bytes each way, overhead bytes, FLOPs of devices and of servers."""
 
     uplink_bytes: int = 0
     downlink_bytes: int = 0
@@ -35,7 +35,7 @@ class Totals:
             self.uplink_bytes += row.bytes
         elif row.direction == "downlink":
             self.downlink_bytes += row.bytes
-        elif row.node == SERVER:
+        elif not is_device(row.node):
             self.server_flops += row.flops
         else:
             self.device_flops += row.flops
@@ -45,10 +45,11 @@ class Totals:
 class Engine:
     """One run's machinery. ``rows`` collects finished events in operation order, without gaps."""
 
-    def __init__(self, clock: Clock, executor: Executor, star: Star) -> None:
+    def __init__(self, clock: Clock, executor: Executor, network: Network) -> None:
         self.clock = clock
         self.tape = Tape(executor)
-        self.star = star
+        self.network = network
+        self.edges: dict[str | None, Any] = {}  # edge servers by site
         self.round = 1
         self.numbers = 0
         self.rows: list[Event] = []

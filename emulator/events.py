@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from emulator.rows import SERVER, Event
+from emulator.rows import PAYLOAD, Event, is_device
 
 GROUP = 8192  # rows a row group; what a killed process holds back at most
 NUMBERS = ("op", "round", "bytes", "overhead_bytes", "flops", "peak_memory_bytes")
@@ -135,7 +135,8 @@ class EventWriter:
         totals, codes = self._totals, self._codes
         payload, overhead, flops = columns["bytes"], columns["overhead_bytes"], columns["flops"]
         compute = columns["verb"] == codes["verb"].known("compute")
-        at_server = columns["node"] == codes["node"].known(SERVER)
+        servers = [code for text, code in codes["node"].items() if text is not None and not is_device(text)]
+        at_server = np.isin(columns["node"], servers)
         totals.ops += len(payload)
         totals.uplink_bytes += int(payload[columns["direction"] == codes["direction"].known("uplink")].sum())
         totals.downlink_bytes += int(payload[columns["direction"] == codes["direction"].known("downlink")].sum())
@@ -144,17 +145,22 @@ class EventWriter:
         totals.device_flops += int(flops[compute & ~at_server].sum())
         peaks = columns["peak_memory_bytes"][~at_server]
         totals.device_peak_memory_bytes = max(totals.device_peak_memory_bytes, int(peaks.max(initial=0)))
-        self._count_kinds(columns["kind"][~compute], (payload + overhead)[~compute])
+        self._count_kinds(columns["kind"][~compute], payload[~compute], overhead[~compute])
         energy = columns["energy_j"][~(compute & at_server)]
         if not np.isnan(energy).all():
             totals.device_energy_j = (totals.device_energy_j or 0.0) + float(np.nansum(energy))
 
-    def _count_kinds(self, kinds: NDArray[Any], moved: NDArray[Any]) -> None:
-        sums = np.zeros(len(self._codes["kind"]), np.int64)
-        np.add.at(sums, kinds, moved)
+    def _count_kinds(self, kinds: NDArray[Any], payload: NDArray[Any], overhead: NDArray[Any]) -> None:
+        """What goes over beside a payload counts as framing; all of an overhead kind counts as that kind."""
         names, found = self._codes["kind"].texts(), self._totals.bytes_by_kind
         for code in np.unique(kinds).tolist():
-            found[names[code]] = found.get(names[code], 0) + int(sums[code])
+            mine = kinds == code
+            moved, beside = int(payload[mine].sum()), int(overhead[mine].sum())
+            if names[code] not in PAYLOAD:
+                moved, beside = moved + beside, 0
+            found[names[code]] = found.get(names[code], 0) + moved
+            if beside:
+                found["framing"] = found.get("framing", 0) + beside
 
 
 class ColumnHashes:

@@ -1,5 +1,6 @@
 """What ``emulator list`` prints: one table for each kind of thing that a scenario can name."""
 
+import json
 from collections.abc import Callable, Sequence
 
 from rich.box import HEAVY_HEAD
@@ -9,6 +10,7 @@ from rich.text import Text
 from emulator.devices.profile import ProfileError, load_profile, profile_names
 from emulator.learning.datasets import DATASETS, available
 from emulator.learning.models import MODELS, ModelSpec, refusal, summary
+from emulator.presets import load_preset, preset_names
 from emulator.progress import console
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.reading import ScenarioError
@@ -66,6 +68,33 @@ def one_profile(name: str) -> None:
     table(f"{name}: {profile.about} (compute: {profile.compute})", ("figure", "value", "kind", "date", "source"), rows)
 
 
+def cells() -> None:
+    """The cells to choose from."""
+    rows = []
+    for name in preset_names():
+        preset = load_preset(name)
+        settings = preset.settings
+        rates = [settings.get(way) or settings.get("capacity", {}).get(way) for way in ("uplink", "downlink")]
+        rows.append(
+            (name, preset.about, settings["sharing"], settings.get("duplex", "full"), *rates, settings.get("latency"))
+        )
+    header = ("name", "what it is", "sharing", "duplex", "uplink", "downlink", "latency")
+    table("cells (network.cells.NAME.preset; emulator list cells NAME shows the sources)", header, rows)
+
+
+def one_cell(name: str) -> None:
+    """One preset, each setting with its source. Raises ScenarioError for a name nobody knows."""
+    try:
+        preset = load_preset(name)
+    except ValueError as error:
+        raise ScenarioError(f"list cells: {error}") from None
+    rows = []
+    for key, value in preset.settings.items():
+        told = preset.sources.get(key, {})
+        rows.append((key, json.dumps(value), told.get("kind"), told.get("date"), told.get("source")))
+    table(f"{name}: {preset.about}", ("setting", "value", "kind", "date", "source"), rows)
+
+
 def datasets() -> None:
     """The data sets."""
     rows = [
@@ -104,6 +133,7 @@ def scenarios() -> None:
 TABLES: dict[str, Callable[[], None]] = {
     "protocols": protocols,
     "profiles": profiles,
+    "cells": cells,
     "datasets": datasets,
     "models": models,
     "scenarios": scenarios,

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import partial
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from emulator.learning.shards import Holdings, Normalisation
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.reading import ScenarioError
 from emulator.scenario import Scenario
+from emulator.wiring import wire
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,12 @@ def _observation(scenario: Scenario, info: DatasetInfo, validation: int) -> Obse
 def _blueprint(
     scenario: Scenario, devices: tuple[Device, ...], samples: list[int], observation: Observation
 ) -> Blueprint:
-    info, backhaul = DATASETS[scenario.data.dataset], scenario.network.backhaul
+    info = DATASETS[scenario.data.dataset]
     problem = Problem(scenario.model_spec, Normalisation(info.scale, info.mean, info.std))
     entry = path_of(PROTOCOLS[scenario.protocol_name].run)
     return Blueprint(
         entry, scenario.protocol, problem, scenario.all_seeds, devices, tuple(samples),
-        scenario.server_profile(), backhaul.rate or inf, backhaul.latency, observation,
+        scenario.server_profile(), wire(scenario, devices), observation,
     )  # fmt: skip
 
 

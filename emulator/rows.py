@@ -62,6 +62,12 @@ class Decision(NamedTuple):
 
 
 SERVER = "server"  # the server's node name in ``Event.node`` and ``Event.peer``
+EDGE = "edge-"  # what the names of edge servers begin with
 PAYLOAD = frozenset({"weights", "update", "smashed", "cut_gradient", "labels", "mask"})
 OVERHEAD = frozenset({"scale", "seed", "control", "framing"})
 KINDS = PAYLOAD | OVERHEAD
+
+
+def is_device(node: str) -> bool:
+    """Whether a node's name is a device's, and not the server's or an edge server's."""
+    return node != SERVER and not node.startswith(EDGE)

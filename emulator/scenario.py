@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 import scenarios
+from emulator.cell_settings import CellSettings, NetworkSettings
 from emulator.devices.population import CellSpec, GroupSpec
 from emulator.devices.profile import Profile, load_profile
 from emulator.learning.datasets import DATASETS
@@ -16,18 +17,16 @@ from emulator.learning.models import ModelSpec, refusal
 from emulator.nearest import unknown
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.protocols.settings import RoundSettings, Settings
+from emulator.section import Section, wrong
 from emulator.sections import (
     ActorSettings,
     DataSettings,
     DeviceGroup,
     EvaluateSettings,
     ModelSettings,
-    NetworkSettings,
-    Section,
     SeedSettings,
     ServerSettings,
     StopSettings,
-    wrong,
 )
 from emulator.world import Seeds
 from emulator.yaml_text import dump
@@ -68,6 +67,12 @@ class Scenario(Section):
     def _findings(self) -> Iterator[str]:
         """What does not go together: ``key.path: got X; expected Y``."""
         yield from self._fleet_findings()
+        yield from self.network.findings()
+        for index, group in enumerate(self.devices):
+            if group.cell is not None:
+                yield from (
+                    f"devices[{index}].{words}" for words in self._place_findings(group, self.network.cells[group.cell])
+                )
         yield from self._data_findings()
         yield from self._model_findings()
         if self.stop.accuracy is not None and self.evaluate.validation == 0:
@@ -80,6 +85,25 @@ class Scenario(Section):
                 yield f"devices[{index}].cell: {words}"
         if isinstance(self.protocol, RoundSettings) and self.protocol.cohort > self.fleet_size:
             yield f"protocol.cohort: got {self.protocol.cohort}; expected at most the fleet's {self.fleet_size} devices"
+
+    def _place_findings(self, group: DeviceGroup, cell: CellSettings) -> Iterator[str]:
+        """What a group says that its cell has no use for."""
+        for key in ("uplink", "downlink", "traces") if cell.radio is not None else ("distance", "mobility"):
+            if getattr(group, key) is not None:
+                kind = "with" if cell.radio is not None else "without"
+                yield f"{key}: got one in cell {group.cell}, which is {kind} a radio; expected none"
+        if group.traces is not None and cell.sharing not in ("dedicated", "shared", "fifo"):
+            yield f"traces: got them in a {cell.sharing} cell; expected a dedicated, shared or fifo one"
+        if group.weight != 1 and cell.sharing not in ("shared", "airtime"):
+            yield f"weight: got {group.weight:g} in a {cell.sharing} cell; expected 1: only shared and airtime cells weigh"
+        roams = group.mobility.cells if group.mobility is not None else []
+        for name in roams:
+            if name not in self.network.cells:
+                yield f"mobility.cells: {unknown(name, self.network.cells, 'a cell under network.cells')}"
+            elif self.network.cells[name].radio is None:
+                yield f"mobility.cells: got {name}, which has no radio; expected cells with one"
+        if roams and group.cell not in roams:
+            yield f"mobility.cells: got {', '.join(roams)}; expected the group's own cell {group.cell} among them"
 
     def _data_findings(self) -> Iterator[str]:
         data, info = self.data, DATASETS[self.data.dataset]
@@ -126,7 +150,11 @@ class Scenario(Section):
     def groups(self) -> list[GroupSpec]:
         """The device groups as the population draws them."""
         cells = {
-            name: CellSpec(name, cell.uplink, cell.downlink, cell.latency) for name, cell in self.network.cells.items()
+            name: CellSpec(
+                name, cell.uplink, cell.downlink or cell.uplink if contended else cell.downlink, cell.latency, contended
+            )
+            for name, cell in self.network.cells.items()
+            for contended in [cell.sharing in ("airtime", "dcf") or cell.radio is not None]
         }
         return [
             GroupSpec(

@@ -1,33 +1,19 @@
 """The sections of a scenario: closed, frozen, finite, strict about types; every default is written here."""
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from emulator.air import TraceSettings
 from emulator.devices.population import Slowdown
-from emulator.devices.profile import profile_names
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import MODELS
 from emulator.learning.partition import Iid, PartitionSettings
-from emulator.nearest import unknown
-from emulator.quantities import Duration, PositiveDuration, Rate
+from emulator.quantities import Duration, Length, PositiveDuration, PositiveLength, Rate, Speed
+from emulator.section import ProfileName, Section, known, wrong
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
-CellName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-
-
-class Section(BaseModel):
-    """A block of a scenario: closed, frozen, finite, and strict about types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
-
-
-def wrong(message: str) -> PydanticCustomError:
-    """A finding with its own words; the reader adds file and key."""
-    return PydanticCustomError("scenario", "{message}", {"message": message})
 
 
 class SeedSettings(Section):
@@ -40,21 +26,8 @@ class SeedSettings(Section):
     sampling: Seed | None = Field(default=None, description="cohorts and minibatches")
 
 
-def _known(what: str, names: Iterable[str]) -> tuple[Any, ...]:
-    """A name out of a catalogue: checked with the nearest known name, and an enumeration in the schema."""
-    accepted = list(names)
-
-    def check(name: str) -> str:
-        if name not in accepted:
-            raise wrong(unknown(name, accepted, what))
-        return name
-
-    return AfterValidator(check), WithJsonSchema({"type": "string", "enum": accepted})
-
-
-ProfileName = Annotated[str, *_known("a profile", profile_names())]
-DatasetName = Annotated[str, *_known("a data set", DATASETS)]
-ModelName = Annotated[str, *_known("a model", MODELS)]
+DatasetName = Annotated[str, *known("a data set", DATASETS)]
+ModelName = Annotated[str, *known("a model", MODELS)]
 
 
 class DataSettings(Section):
@@ -100,6 +73,31 @@ class SlowdownSettings(Section):
         return Slowdown(**given)
 
 
+class MobilitySettings(Section):
+    """Random waypoint around the cell: straight walks to uniform places, a pause at each."""
+
+    slowest: Speed = Field(default=0.5, description="uniform speed from here; above zero, or devices come to rest")
+    fastest: Speed = 1.5
+    pause: Duration = 0.0
+    radius: PositiveLength = Field(default=250.0, description="of the area, around the position of the device's cell")
+    cells: list[str] = Field(default=[], description="cells between which devices are handed over; empty: they stay")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.slowest > self.fastest:
+            raise wrong(
+                f"got slowest {self.slowest:g} m/s above fastest {self.fastest:g} m/s; expected slowest to fastest"
+            )
+        return self
+
+
+class GroupTraces(Section):
+    """Rates of each device of a group over time, in place of constant ones."""
+
+    uplink: TraceSettings | None = None
+    downlink: TraceSettings | None = None
+
+
 class DeviceGroup(Section):
     """``count`` devices of one profile, in one cell."""
 
@@ -110,34 +108,16 @@ class DeviceGroup(Section):
     downlink: Rate | None = Field(default=None, description="network to device")
     latency: Duration | None = Field(default=None, description="one way")
     slowdown: SlowdownSettings | None = None
+    weight: float = Field(default=1.0, gt=0, le=1e6, description="share of a shared or airtime cell, against others")
+    distance: Length | None = Field(default=None, description="from the cell; absent: drawn uniformly by area")
+    mobility: MobilitySettings | None = Field(default=None, description="in cells with a radio")
+    traces: GroupTraces | None = Field(default=None, description="in cells without a radio")
 
 
 class ServerSettings(Section):
     """The server."""
 
     profile: ProfileName = Field(default="edge-server", description="name of a profile (emulator list profiles)")
-
-
-class CellSettings(Section):
-    """What a cell gives each of its devices; what is left out, the device's profile gives."""
-
-    uplink: Rate | None = None
-    downlink: Rate | None = None
-    latency: Duration | None = None
-
-
-class BackhaulSettings(Section):
-    """The server's own link, shared exactly fairly by all flows in flight; the same rate each way."""
-
-    rate: Rate | None = Field(default=None, description="absent: never the bottleneck")
-    latency: Duration = Field(default=0.0, description="one way, added to each device's own")
-
-
-class NetworkSettings(Section):
-    """Cells and the server's link."""
-
-    cells: dict[CellName, CellSettings] = Field(default_factory=dict, json_schema_extra={"additionalProperties": False})
-    backhaul: BackhaulSettings = BackhaulSettings()
 
 
 class EvaluateSettings(Section):

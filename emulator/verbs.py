@@ -17,7 +17,10 @@ from emulator.engine import Engine, Finish
 from emulator.learning.meter import Cost, measure
 from emulator.rows import KINDS, PAYLOAD, Event
 from emulator.tasks import DeviceLost, Future, ProtocolError
-from network.star import Attachment, Transfer
+from network.attachment import Attachment, Signal
+from network.dense import BandFull
+from network.topology import Edge
+from network.transfer import Transfer, Way
 
 
 class Prediction(NamedTuple):
@@ -30,11 +33,22 @@ class Prediction(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """A device's own connection: rates in bit/s when alone on it, one-way latency in seconds to the server."""
+    """A device's own connection: rates in bit/s when alone on it, one-way latency in seconds to the server.
+
+    In a cell with a radio the rates are those at the mean signal, over the whole band; ``signal`` tells band and signal,
+    and ``uplink_on`` what a part of the band would carry.
+    """
 
     uplink_bps: float
     downlink_bps: float
     latency_s: float
+    signal: Signal | None = None
+
+    def uplink_on(self, bandwidth_hz: float) -> float:
+        """Uplink bit/s on ``bandwidth_hz`` of the band at the mean signal; raises ProtocolError without a radio."""
+        if self.signal is None:
+            raise ProtocolError("bandwidth can be assigned in cells with a radio only")
+        return self.signal.uplink_on(bandwidth_hz)
 
 
 class Verb(Future):
@@ -204,11 +218,13 @@ class Compute(Verb):
 class Send(Verb):
     """A value on its way to another node."""
 
-    def __init__(self, node: "Node", value: Any, to: "Node", kind: str) -> None:
+    def __init__(self, node: "Node", value: Any, to: "Node", kind: str, bandwidth_hz: float | None) -> None:
         if kind not in KINDS:
             raise ProtocolError(f"send(kind={kind!r}): expected one of {', '.join(sorted(KINDS))}")
         self.peer = to
         self.kind = kind
+        self.bandwidth_hz = bandwidth_hz
+        self.way = node.way(to)
         self._transfer: Transfer | None = None
         super().__init__(node, (value,))
 
@@ -221,8 +237,15 @@ class Send(Verb):
         self.start_ns = self.clock.now_ns
         self.inputs = () if value.op is None else (value.op,)
         self.size_bytes = value.nbytes
-        self.op = self.node.engine.number(self)
-        self._transfer = self.node.transmit(self.peer, self.size_bytes, self._delivered)
+        engine = self.node.engine
+        self.op = engine.number(self)
+        transfer = self._transfer = Transfer(engine.clock.env, self.way, self.size_bytes, self._delivered)
+        try:
+            transfer.go(self.bandwidth_hz)
+        except BandFull as error:
+            self.end_early(
+                "cut off", ProtocolError(f"{self.line}: {self.node.name} sends to {self.peer.name}: {error}")
+            )
 
     def ends(self) -> tuple["Node", ...]:
         """Both."""
@@ -241,13 +264,14 @@ class Send(Verb):
 
     def event(self, cause: Finish) -> Event:
         """The transfer's row. Bytes of a transfer that was cut off: those that had left the sender."""
-        moved = self._transfer.sent_bytes() if self._transfer is not None else 0
-        payload, overhead = (moved, 0) if self.kind in PAYLOAD else (0, moved)
-        device = self.node if self.node.attachment is not None else self.peer
-        link = device.attachment.access.name if device.attachment is not None else None
+        payload, overhead = self._transfer.moved() if self._transfer is not None else (0, 0)
+        if self.kind not in PAYLOAD:
+            payload, overhead = 0, payload + overhead
+        uplink = self.way.uplink
+        end = (self.node if uplink else self.peer).attachment
         return Event(
-            self.op or 0, self.inputs, self.round, self.node.name, self.peer.name, link, "send", self.kind,
-            "uplink" if device is self.node else "downlink", payload, overhead,
+            self.op or 0, self.inputs, self.round, self.node.name, self.peer.name, end.link if end is not None else None,
+            "send", self.kind, "uplink" if uplink else "downlink", payload, overhead,
             0, 0, self.queued_ns, self.start_ns, self.clock.now_ns, None, cause,
         )  # fmt: skip
 
@@ -319,9 +343,12 @@ class Node:
         """
         return Compute(self, (step, inputs, settings))
 
-    def send(self, value: Any, *, to: "Node", kind: str) -> Send:
-        """Send a value that is here to another node: virtual seconds from its real bytes. Gives the value there."""
-        return Send(self, value, to, kind)
+    def send(self, value: Any, *, to: "Node", kind: str, bandwidth_hz: float | None = None) -> Send:
+        """Send a value that is here to another node: virtual seconds from its real bytes. Gives the value there.
+
+        ``bandwidth_hz``: what the protocol gives this transfer of a cell whose band is ``assigned``.
+        """
+        return Send(self, value, to, kind, bandwidth_hz)
 
     def predict(self, step: Callable[..., Any], *inputs: Any, **settings: Any) -> Prediction:
         """What ``compute`` would cost here, nominally: no queue, no future draw. Costs no virtual time."""
@@ -331,11 +358,11 @@ class Node:
 
     def channel(self) -> Channel:
         """This device's own connection as it is now; raises ProtocolError for the server."""
-        if self._machine.attachment is None:
-            raise ProtocolError("the server has no channel of its own; ask a device")
-        access = self._machine.attachment.access
-        latency_ns = access.latency_ns + self.engine.star.latency_ns
-        return Channel(access.uplink_bps, access.downlink_bps, latency_ns / 1e9)
+        attachment = self._machine.attachment
+        if not isinstance(attachment, Attachment):
+            raise ProtocolError(f"{self.name} has no channel of its own; ask a device")
+        downlink, uplink = attachment.rates()
+        return Channel(uplink, downlink, attachment.latency_ns() / 1e9, attachment.signal())
 
     def duration_ns(self, cost: Cost) -> int:
         """Nanoseconds that a compute of this cost takes here."""
@@ -345,23 +372,36 @@ class Node:
         return found
 
     @property
-    def attachment(self) -> Attachment | None:
-        """Where a device hangs on the network; None for the server."""
+    def attachment(self) -> Attachment | Edge | None:
+        """Where a device or an edge server hangs on the network; None for the server."""
         return self._machine.attachment
 
-    def transmit(self, to: "Node", size_bytes: int, on_arrival: Callable[[], None]) -> Transfer:
-        """Put bytes on the way to ``to``. One end must be the server."""
-        star = self.engine.star
-        if self.attachment is not None and to.attachment is None:
-            return star.uplink(self.attachment, size_bytes, on_arrival)
-        if self.attachment is None and to.attachment is not None:
-            return star.downlink(to.attachment, size_bytes, on_arrival)
-        raise ProtocolError(f"{self.name} cannot send to {to.name}: this network joins devices to the server only")
+    @property
+    def edge(self) -> "Node | None":
+        """The edge server at the site of this device's cell; None where there is none."""
+        attachment = self._machine.attachment
+        return self.engine.edges.get(attachment.site) if isinstance(attachment, Attachment) else None
+
+    def way(self, to: "Node") -> Way:
+        """The way from here to another node; raises ProtocolError where the network has none."""
+        here, there = self.attachment, to.attachment
+        if there is None and here is not None:
+            return here.to_server
+        if here is None and there is not None:
+            return there.from_server
+        if isinstance(here, Attachment) and isinstance(there, Edge) and here.site == there.site:
+            return here.to_edge
+        if isinstance(here, Edge) and isinstance(there, Attachment) and here.site == there.site:
+            return there.from_edge
+        raise ProtocolError(
+            f"{self.name} cannot send to {to.name}: the network joins devices to the server, and devices and the server to "
+            "the edge of the devices' site"
+        )
 
 
 class Machine(NamedTuple):
     """What a node runs on: its profile, its connection, and how long a cost takes."""
 
     profile: Any
-    attachment: Attachment | None
+    attachment: Attachment | Edge | None
     seconds: Callable[[Cost], float]

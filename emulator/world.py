@@ -1,4 +1,4 @@
-"""The world as a protocol sees it: ``server devices now sample gather spawn mailbox read report`` and keyed seeds."""
+"""The world as a protocol sees it: ``server edges devices now sample gather spawn mailbox read report``, keyed seeds."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -47,14 +47,18 @@ Reader = Callable[[Handle], Tree]
 class World:
     """What a protocol may use. Handed to it as its first argument."""
 
-    def __init__(self, engine: Engine, server: Node, devices: tuple[Node, ...], seeds: Seeds) -> None:
+    def __init__(
+        self, engine: Engine, server: Node, devices: tuple[Node, ...], seeds: Seeds, edges: tuple[Node, ...] = ()
+    ) -> None:
         self.server = server
         self.devices = devices
+        self.edges = edges
         self.decisions: list[Decision] = []
         self.replayed: list[Decision] | None = None
         self.reports: list[Report] = []
         self.lost: set[str] = set()
         self.may_stop = False  # whether the observer may end the run at a report
+        engine.edges.update((edge.attachment.site, edge) for edge in edges if edge.attachment is not None)
         self._engine = engine
         self._seeds = seeds
         self._asked: dict[str, None] = {}

@@ -25,6 +25,10 @@ class Signal(NamedTuple):
     downlink_snr: float
     uplink_snr: float
 
+    def uplink_on(self, bandwidth_hz: float) -> float:
+        """Uplink bit/s on a part of the band (Hz), at the mean signal and fixed transmit power."""
+        return float(self.band.on(self.uplink_snr, bandwidth_hz / self.band.bandwidth_hz))
+
 
 class Attachment:
     """A device on the network. ``active``: its transfers under way, kept where anything about it changes with time."""
@@ -68,6 +72,16 @@ class Attachment:
         """Bring what changes with time up to date."""
         for following in self._following:
             following.wake()
+
+    @property
+    def link(self) -> str:
+        """What the device's link is called: its cell now, if any."""
+        return self.access.link if self.cell is None else self.cell.plan.name
+
+    @property
+    def site(self) -> str | None:
+        """The site of its cell now."""
+        return None if self.cell is None else self.cell.plan.site
 
     def latency_ns(self) -> int:
         """One way to the server, without jitter."""

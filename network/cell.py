@@ -48,13 +48,13 @@ class Above:
 
 
 class Cell:
-    """One cell of a network. ``seed`` keys its air; ``active`` counts transfers under way."""
+    """One cell of a network. ``active`` counts the transfers under way that have to ask it."""
 
-    def __init__(self, env: simpy.Environment, plan: CellPlan, above: Above, seed: int) -> None:
+    def __init__(self, env: simpy.Environment, plan: CellPlan, above: Above) -> None:
         self.env = env
         self.plan = plan
         self.active = 0
-        self._salt = seed * 0x9E3779B97F4A7C15 & (2**64 - 1)
+        self._salt = plan.seed * 0x9E3779B97F4A7C15 & (2**64 - 1)
         self.down, self.up = self._media(above)
         traces = ((plan.downlink_trace, self.down), (plan.uplink_trace, self.up))
         self._traces = [self._varying(trace, medium) for trace, medium in traces if trace is not None]
@@ -123,7 +123,7 @@ class Cell:
 
     def _loss_db(self, device: int, distance: float) -> float:
         model, air = self.radio.path_loss, device ^ self._salt
-        distance = max(distance, model.nearest_m)  # nobody stands inside the antenna
+        distance = max(distance, self.radio.nearest_m)
         sight = uniform(air ^ SIGHT, 0) < model.los_probability(distance)
         sigma = model.shadowing_db(sight) if self.radio.shadowing_db is None else self.radio.shadowing_db
         mean = model.los_db(distance) if sight else model.nlos_db(distance)

@@ -45,8 +45,10 @@ class Band:
 
     def rates(self, snr: Any, part: Any = 1.0) -> Any:
         """bit/s at these ratios (linear, over the whole band; a number or an array) on these parts of the band."""
-        if self.split == "none":
-            return self.efficiency(snr) * self.bandwidth_hz
+        return self.efficiency(snr) * self.bandwidth_hz if self.split == "none" else self.on(snr, part)
+
+    def on(self, snr: Any, part: Any) -> Any:
+        """bit/s on a part of the band, above 0 and at most 1."""
         return self.efficiency(snr / part) * (part * self.bandwidth_hz)
 
 

@@ -2,34 +2,19 @@
 
 from dataclasses import dataclass, field
 from math import inf
-from typing import Literal, Protocol
+from typing import Literal
 
 from network.dense import Band, RateMap
 from network.fading import BlockFading
 from network.framing import Connection, Framing
 from network.mobility import Place, Position
+from network.pathloss import PathLoss
+from network.radio import LinkBudget
 from network.sharing import EqualAirtime, EqualPackets, FairRate, Sharing
 from network.traces import RateTrace
 
 Kind = Literal["dedicated", "shared", "fifo", "airtime", "dcf", "fdma", "assigned"]
 Duplex = Literal["full", "half"]
-
-
-class PathLoss(Protocol):
-    """Mean loss over a distance in metres, and how it scatters; valid from ``nearest_m`` on."""
-
-    @property
-    def nearest_m(self) -> float: ...
-    def los_db(self, d2d_m: float) -> float: ...
-    def nlos_db(self, d2d_m: float) -> float: ...
-    def los_probability(self, d2d_m: float) -> float: ...
-    def shadowing_db(self, los: bool) -> float: ...
-
-
-class LinkBudget(Protocol):
-    """A linear signal-to-noise ratio out of a loss in dB."""
-
-    def snr(self, loss_db: float) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -49,8 +34,8 @@ class Radio:
     """A cell's air: its band, path loss, and link budgets each way.
 
     ``mean`` gives the efficiency in the mean over fading (the band's own without any). ``shadowing_db`` replaces the
-    path-loss model's own standard deviation. ``reach``: the smallest mean efficiency (bit/s/Hz) at which a device can be
-    served at all.
+    path-loss model's own standard deviation. ``nearest_m``: no distance counts as less (no model holds inside an
+    antenna). ``reach``: the smallest mean efficiency (bit/s/Hz) at which a device can be served at all.
     """
 
     band: Band
@@ -60,6 +45,7 @@ class Radio:
     mean: RateMap
     shadowing_db: float | None = None
     fading: Fading | None = None
+    nearest_m: float = 1.0
     reach: float = 1e-3
 
 
@@ -70,6 +56,7 @@ class CellPlan:
     ``dedicated``: every device has its own rates, and the cell never binds. ``half`` duplex: both directions draw on one
     medium, of ``uplink_bps``. ``law`` is the rate law of ``airtime`` and ``dcf``. ``loss``: the probability that an attempt
     at a whole transfer fails and is made again. Jitter is the mean of an exponential delay on top of the latency.
+    ``seed`` keys the cell's air: shadowing, sight and fading of every device in it.
     """
 
     name: str
@@ -86,6 +73,7 @@ class CellPlan:
     loss: float = 0.0
     site: str | None = None
     position: Position = (0.0, 0.0)
+    seed: int = 0
     downlink_trace: RateTrace | None = None
     uplink_trace: RateTrace | None = None
 
@@ -115,7 +103,7 @@ class Access:
 
     Rates in bit/s where its cell has no radio; ``latency_ns`` one way over the cell. ``key`` is the device's own random
     key: fades, shadowing, losses and jitter follow from it, the cell and the time. ``roams``: the cells between which
-    it is handed over, its own among them.
+    it is handed over, its own among them. ``link`` is what records call its link where it is in no cell.
     """
 
     name: str
@@ -123,6 +111,7 @@ class Access:
     uplink_bps: float
     downlink_bps: float
     latency_ns: int
+    link: str = "wire"
     key: int = 0
     weight: float = 1.0
     place: Place | None = None

@@ -78,7 +78,7 @@ class EqualAirtime:
 class EqualPackets:
     """Every station sends equally many frames of equal size. ``efficiency(n)``: goodput over rate with n stations."""
 
-    efficiency: Callable[[int], float] = lambda stations: 1.0
+    efficiency: Callable[[int], float]
 
     def terms(self, rate_bps: Any, weight: Any, flows: Any) -> tuple[Any, Any, Any]:
         """phi is a station's one share, parted among its flows; a bit takes 1 / rate of airtime."""

@@ -21,15 +21,19 @@ class Edge(NamedTuple):
     to_server: Way
     from_server: Way
 
+    @property
+    def link(self) -> str:
+        """What records call its link."""
+        return self.site
+
 
 class Network:
     """Everything between the devices and the server, on a SimPy clock of integer nanoseconds.
 
-    ``seed`` keys the air: shadowing, sight and fading of every device in every cell. Raises ValueError for a cell on a site
-    that is not there and OutOfReach for a device that its cell cannot serve.
+    Raises ValueError for a cell on a site that is not there and OutOfReach for a device that its cell cannot serve.
     """
 
-    def __init__(self, env: simpy.Environment, plan: NetworkPlan, seed: int = 0) -> None:
+    def __init__(self, env: simpy.Environment, plan: NetworkPlan) -> None:
         self.env = env
         self.plan = plan
         self._sites = {site.name: site for site in plan.sites}
@@ -39,9 +43,7 @@ class Network:
         self._above = {
             site.name: Above(env, Hub(site.downlink_bps, site.uplink_bps, core), False) for site in plan.sites
         }
-        self.cells = {
-            cell.name: Cell(env, cell, self.above(cell.site), seed + index) for index, cell in enumerate(plan.cells)
-        }
+        self.cells = {cell.name: Cell(env, cell, self.above(cell.site)) for cell in plan.cells}
 
     def above(self, site: str | None) -> Above:
         """What a site's cells hang on; without a site, the core."""

@@ -130,6 +130,11 @@ DURATION = Quantity(
     },
     "15 ms",
 )  # fmt: skip
+LENGTH = Quantity(
+    "a length", {"m": Fraction(1), "km": Fraction(1000), "cm": Fraction(1, 100)}, "250 m"
+)  # fmt: skip
+FREQUENCY = Quantity("a frequency", _scaled(_DECIMAL, "Hz"), "20 MHz")
+SPEED = Quantity("a speed", {"m/s": Fraction(1), "km/h": Fraction(10, 36)}, "1.5 m/s")
 
 
 def parse_rate(text: object) -> float:

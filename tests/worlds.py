@@ -20,7 +20,9 @@ from emulator.learning.shards import Holdings, Normalisation
 from emulator.protocols.settings import Settings
 from emulator.rows import Decision, Event, Round
 from emulator.simulation import Outcome, Simulation
+from emulator.wiring import Wiring, plain
 from emulator.world import Seeds
+from network.plan import CellPlan, NetworkPlan, SitePlan
 
 DIGITS: Dataset = load("digits")
 NORMALISE = Normalisation(DIGITS.scale, DIGITS.mean, DIGITS.std)
@@ -46,9 +48,12 @@ def plan(protocol: Any, settings: Settings, groups: list[GroupSpec], **changes: 
     """A blueprint on digits, ``per_device`` samples each (or ``samples`` device by device), unlimited server link."""
     devices = draw(groups, lambda *names: stream(0, *names))
     samples = changes.pop("samples", (40,) * len(devices))
+    rate, latency = changes.pop("link_bps", inf), round(changes.pop("link_latency_s", 0.0) * 1e9)
+    cells = tuple(CellPlan(name) for name in dict.fromkeys(device.cell for device in devices) if name is not None)
+    network = NetworkPlan(SitePlan("core", rate, rate, latency), cells=cells)
     fields: dict[str, Any] = {
         "protocol": path_of(protocol), "settings": settings, "problem": MLP, "seeds": Seeds(1, 1, 1, 1, 1),
-        "devices": devices, "samples": tuple(samples), "server": profile(), "link_bps": inf, "link_latency_s": 0.0,
+        "devices": devices, "samples": tuple(samples), "server": profile(), "wiring": Wiring(network, plain(devices)),
         "observation": Observation(1, 360, 100, False),
     }  # fmt: skip
     return Blueprint(**(fields | changes))

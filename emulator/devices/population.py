@@ -18,6 +18,7 @@ FLEET_HEADER = ("device", "profile", "cell", "compute", "slowdown", "uplink", "d
 @dataclass(frozen=True)
 class CellSpec:
     """A cell that devices are in. Rates in bit/s per device, latency in s; None: the device's own figure holds.
+    ``contended``: rates are what a device alone on the air reaches, whatever its profile says of a typical connection.
 
     Raises ValueError for a rate that is not above zero and a latency below zero.
     """
@@ -26,6 +27,7 @@ class CellSpec:
     uplink_bps: float | None = None
     downlink_bps: float | None = None
     latency_s: float | None = None
+    contended: bool = False
 
     def __post_init__(self) -> None:
         _check_link(f"cell {self.name}", self)
@@ -103,8 +105,9 @@ class Device:
 def draw(groups: Sequence[GroupSpec], stream: Stream) -> tuple[Device, ...]:
     """The fleet, in the order of its groups. ``stream(*names)`` gives a generator keyed by names.
 
-    Rates: the group's, else the smaller of the profile's and the cell's; latency: the group's, else the cell's, else
-    the profile's. A device's draws are keyed by field and index: what comes after it in the fleet never moves it.
+    Rates: the group's, else the smaller of the profile's and the cell's (the cell's alone where it is contended); latency:
+    the group's, else the cell's, else the profile's. A device's draws are keyed by field and index: what comes after it
+    in the fleet never moves it.
     """
     members = [group for group in groups for _ in range(group.count)]
     width = max(4, len(str(len(members) - 1)))
@@ -128,16 +131,18 @@ def _device(index: int, name: str, group: GroupSpec, stream: Stream) -> Device:
         name,
         profile,
         group.cell.name if group.cell is not None else None,
-        _rate(group.uplink_bps, profile.uplink_bps, cell.uplink_bps),
-        _rate(group.downlink_bps, profile.downlink_bps, cell.downlink_bps),
+        _rate(group.uplink_bps, profile.uplink_bps, cell.uplink_bps, cell.contended),
+        _rate(group.downlink_bps, profile.downlink_bps, cell.downlink_bps, cell.contended),
         next(latency for latency in (group.latency_s, cell.latency_s, profile.latency_s) if latency is not None),
         1.0 if group.slowdown is None else group.slowdown.draw(stream("slowdown", index)),
     )
 
 
-def _rate(given: float | None, own: float, cell: float | None) -> float:
+def _rate(given: float | None, own: float, cell: float | None, contended: bool) -> float:
     if given is not None:
         return given
+    if cell is not None and contended:
+        return cell
     return own if cell is None else min(own, cell)
 
 

@@ -77,7 +77,7 @@ def test_run_shows_progress_on_stderr_and_the_result_on_stdout(tiny: Path, capsy
         (["run", "tiny.yaml", "protocol.round=5"], 'protocol.round: unknown key; expected one of name, rounds'),
         (["check", "tiny.yaml", "--inline"], "got unknown argument --inline"),
         (["list", "protocol"], 'got "protocol"; expected one of: protocols'),
-        (["list", "models", "mlp"], "only a profile can be shown by name"),
+        (["list", "models", "mlp"], "only a profile or a cell can be shown by name"),
         (["list", "profiles", "raspbery-pi-4"], 'did you mean "raspberry-pi-4"?'),
         (["fetch", "fashion"], 'got "fashion"; expected a data set: '),
         (["schema", "quickstart"], "got unknown argument quickstart"),

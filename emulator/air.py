@@ -1,0 +1,256 @@
+"""The blocks of a scenario that describe a cell's air: path loss, link budget, rate map, fading, contention, traces."""
+
+from functools import lru_cache, partial
+from hashlib import sha256
+from math import inf
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from emulator.quantities import Decibels, Frequency, PositiveDuration, PositiveLength, PowerLevel
+from emulator.section import Section, wrong
+from network import dcf, harq
+from network.dense import Band
+from network.fading import BlockFading
+from network.pathloss import FreeSpace, InH, LogDistance, PathLoss, UMa, UMi
+from network.plan import Fading, Radio
+from network.radio import LinkBudget
+from network.ratemaps import Cqi, NrMcs, Shannon, Steps, rayleigh_ergodic, rician_ergodic
+from network.sharing import EqualPackets
+from network.traces import RateTrace, TraceError, read_trace
+
+TIMINGS = {
+    "802.11a": dcf.DCF_11A, "802.11g": dcf.DCF_11G, "802.11n": dcf.DCF_11N, "802.11ac": dcf.DCF_11AC,
+    "802.11ax": dcf.DCF_11AX,
+}  # fmt: skip
+TYPICAL_BLOCKS = 100  # a transfer of so many coherence blocks sees nearly the ergodic mean (see docs/network.md)
+
+
+class ContentionSettings(Section):
+    """802.11's contention: Bianchi's efficiency for the stations that are active, at the cell's uplink rate."""
+
+    timing: Literal["802.11a", "802.11g", "802.11n", "802.11ac", "802.11ax"]
+    frame: int = Field(default=1472, ge=1, le=11454, description="payload bytes a frame")
+    aggregated: int = Field(default=1, ge=1, le=64, description="frames sent in one go (A-MPDU)")
+
+    def law(self, rate_bps: float) -> EqualPackets:
+        """The rate law; raises ValueError where the frames do not fit the standard at this rate."""
+        curve = partial(_efficiency, self, rate_bps)
+        curve(1)
+        return EqualPackets(curve)
+
+
+@lru_cache(maxsize=4096)
+def _efficiency(contention: ContentionSettings, rate_bps: float, stations: int) -> float:
+    timing = TIMINGS[contention.timing]
+    return dcf.efficiency(max(1, stations), rate_bps, contention.frame, timing, contention.aggregated)
+
+
+class PathLossSettings(Section):
+    """How the signal weakens over distance."""
+
+    model: Literal["log-distance", "free-space", "umi", "uma", "inh"] = Field(
+        description="log-distance; free-space; TR 38.901 street canyon, macro, indoor office"
+    )
+    constant: Decibels | None = Field(default=None, description="log-distance: loss at 1 km (128.1 dB)")
+    slope: Decibels | None = Field(default=None, description="log-distance: per factor ten of distance (37.6 dB)")
+    cell_height: PositiveLength | None = Field(default=None, description="umi, uma, inh: of the antenna")
+    device_height: PositiveLength | None = Field(default=None, description="umi, uma, inh")
+    office: Literal["mixed", "open"] | None = Field(default=None, description="inh")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        street = {"cell_height", "device_height"}
+        takes = {"log-distance": {"constant", "slope"}, "free-space": set[str](), "umi": street, "uma": street}
+        takes["inh"] = street | {"office"}
+        given = {key for key, value in self if value is not None and key != "model"}
+        strange = sorted(given - takes[self.model])
+        if strange:
+            raise wrong(
+                f"got {', '.join(strange)} for {self.model}; expected {', '.join(sorted(takes[self.model])) or 'none'}"
+            )
+        return self
+
+    def build(self, frequency_hz: float) -> PathLoss:
+        """The model; raises ValueError outside its range."""
+        if self.model == "log-distance":
+            return LogDistance(**_given(constant_db=self.constant, slope_db=self.slope))
+        if self.model == "free-space":
+            return FreeSpace(frequency_hz)
+        heights = _given(bs_height_m=self.cell_height, ue_height_m=self.device_height)
+        if self.model == "inh":
+            return InH(frequency_hz, **heights, **_given(office=self.office))
+        return (UMi if self.model == "umi" else UMa)(frequency_hz, **heights)
+
+
+class RateMapSettings(Section):
+    """From signal to bits."""
+
+    kind: Literal["shannon", "cqi", "nr-mcs"] = "shannon"
+    gap: Decibels = Field(default=0.0, description="shannon: distance to capacity")
+    ceiling: float | None = Field(default=None, gt=0, description="shannon: bit/s/Hz at most")
+    layers: int = Field(default=1, ge=1, le=8, description="spatial streams, each at this signal")
+
+    def build(self) -> Shannon | Steps:
+        """The map, of one layer; raises ValueError for a negative gap."""
+        if self.kind == "shannon":
+            return Shannon(self.gap, self.ceiling or inf)
+        return Cqi() if self.kind == "cqi" else NrMcs()
+
+
+class FadingSettings(Section):
+    """Fast fading, keyed by device, cell and coherence block of virtual time.
+
+    ``block``: the rate changes at every block. ``transfer``: the block in which a transfer starts holds for all of it.
+    ``mean``: the ergodic mean rate; good from about a hundred blocks a transfer on.
+    """
+
+    kind: Literal["rayleigh", "rician"] = "rayleigh"
+    k_factor: float = Field(default=0.0, ge=0, le=1000, description="rician: direct over scattered power")
+    coherence: PositiveDuration = Field(default=0.01, description="how long a gain holds")
+    mode: Literal["block", "transfer", "mean"] = "block"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.kind == "rician") != (self.k_factor > 0):
+            raise wrong(
+                f"got k_factor {self.k_factor:g} for {self.kind} fading; expected one above 0 for rician fading only"
+            )
+        return self
+
+    def build(self) -> Fading:
+        """As the network follows it."""
+        return Fading(BlockFading(max(1, round(self.coherence * 1e9)), self.k_factor), self.mode)
+
+
+class HarqSettings(Section):
+    """Retransmission by blocks: what failed attempts cost is taken off the rate."""
+
+    errors: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
+        default=[0.1], min_length=1, description="error rate of each attempt; the last holds for further ones"
+    )
+    attempts: int = Field(default=4, ge=1, le=64)
+
+
+class RadioSettings(Section):
+    """A cell's air. Powers are fixed; other cells' interference counts as a rise of the noise floor."""
+
+    frequency: Frequency = 3.5e9
+    bandwidth: Frequency = 20e6
+    path_loss: PathLossSettings = PathLossSettings(model="log-distance")
+    shadowing: Decibels | None = Field(default=None, description="standard deviation; absent: the model's own")
+    cell_power: PowerLevel = 43.0
+    device_power: PowerLevel = 23.0
+    cell_gain: Decibels = 0.0
+    device_gain: Decibels = 0.0
+    cell_noise_figure: Decibels = 5.0
+    device_noise_figure: Decibels = 9.0
+    interference: Decibels = Field(default=0.0, description="rise of the noise floor")
+    rate_map: RateMapSettings = RateMapSettings()
+    fading: FadingSettings | None = None
+    harq: HarqSettings | None = None
+    efficiency: float = Field(
+        default=1.0, gt=0, le=1, description="share of the band's time and width that carries data"
+    )
+    radius: PositiveLength = Field(default=250.0, description="devices are placed within it, uniformly by area")
+    nearest: PositiveLength = Field(default=10.0, description="no device is nearer, and no distance counts as less")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.nearest > self.radius:
+            raise wrong(f"got nearest {self.nearest:g} m beyond radius {self.radius:g} m; expected at most the radius")
+        for key in ("cell_noise_figure", "device_noise_figure", "interference", "shadowing"):
+            if (getattr(self, key) or 0.0) < 0:
+                raise wrong(f"got {key} {getattr(self, key):g} dB; expected zero or more")
+        try:
+            self.build("none")
+        except ValueError as error:
+            raise wrong(str(error)) from None
+        return self
+
+    def build(self, split: Literal["none", "equal", "assigned"]) -> Radio:
+        """The air as the network uses it. Raises ValueError for what no model covers."""
+        loss = self.path_loss.build(self.frequency)
+        for distance in (self.nearest, self.radius):
+            loss.nlos_db(distance)
+        plain, scale = self.rate_map.build(), self._scale()
+        fading = self.fading.build() if self.fading is not None else None
+        mean = (
+            partial(_mean, plain, self.fading.k_factor, scale)
+            if self.fading is not None
+            else partial(_scaled, plain, scale)
+        )
+        now = mean if fading is not None and fading.mode == "mean" else partial(_scaled, plain, scale)
+        down = self._budget(self.cell_power, self.device_noise_figure)
+        up = self._budget(self.device_power, self.cell_noise_figure)
+        band = Band(self.bandwidth, now, split)
+        return Radio(band, loss, down, up, mean, self.shadowing, fading, self.nearest)
+
+    def _scale(self) -> float:
+        goodput = 1.0
+        if self.harq is not None:
+            errors = (self.harq.errors + self.harq.errors[-1:] * self.harq.attempts)[: self.harq.attempts]
+            goodput = harq.goodput_factor(errors, self.harq.attempts)
+        return self.efficiency * self.rate_map.layers * goodput
+
+    def _budget(self, power_dbm: float, noise_figure_db: float) -> LinkBudget:
+        noise = noise_figure_db + self.interference
+        return LinkBudget(power_dbm, self.cell_gain, self.device_gain, noise, self.bandwidth)
+
+
+def _scaled(rate_map: Shannon | Steps, scale: float, snr: Any) -> Any:
+    return rate_map(snr) * scale
+
+
+@lru_cache(maxsize=65536)
+def _ergodic(rate_map: Shannon | Steps, k_factor: float, snr: float) -> float:
+    return float(rician_ergodic(snr, k_factor, rate_map) if k_factor else rayleigh_ergodic(snr, rate_map))
+
+
+def _mean(rate_map: Shannon | Steps, k_factor: float, scale: float, snr: Any) -> Any:
+    if isinstance(snr, float | int):
+        return _ergodic(rate_map, k_factor, float(snr)) * scale
+    whole = rician_ergodic(snr, k_factor, rate_map) if k_factor else rayleigh_ergodic(snr, rate_map)
+    return whole * scale
+
+
+class TraceSettings(Section):
+    """Rates from a file of ``seconds,bit/s`` lines. ``after`` says what comes after its end."""
+
+    file: str = Field(description="path of the file")
+    after: Literal["loop", "hold", "fail"] = "fail"
+    scale: float = Field(default=1.0, gt=0, description="multiplies all rates")
+    sha256: str | None = Field(default=None, description="of the file; written when resolved, checked when given")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sum_up(cls, data: Any) -> Any:
+        """Write down what the file holds, so that a scenario's hash covers it."""
+        if not isinstance(data, dict) or not isinstance(data.get("file"), str):
+            return data
+        try:
+            found = sha256(Path(data["file"]).read_bytes()).hexdigest()
+        except OSError as error:
+            raise wrong(
+                f"{data['file']}: cannot be read: {error.strerror}; expected a file of seconds,bit/s lines"
+            ) from None
+        if data.get("sha256") not in (None, found):
+            raise wrong(f"{data['file']}: got sha256 {found}; expected {data['sha256']}: the file has changed")
+        return {**data, "sha256": found}
+
+    @model_validator(mode="after")
+    def _reads(self) -> Self:
+        try:
+            self.build()
+        except TraceError as error:
+            raise wrong(str(error)) from None
+        return self
+
+    def build(self) -> RateTrace:
+        """The trace."""
+        return read_trace(Path(self.file), self.after, self.scale)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
