@@ -16,7 +16,7 @@ from network.fading import BlockFading
 from network.pathloss import FreeSpace, InH, LogDistance, PathLoss, UMa, UMi
 from network.plan import Fading, Radio
 from network.radio import LinkBudget
-from network.ratemaps import Cqi, NrMcs, Shannon, Steps, rayleigh_ergodic, rician_ergodic
+from network.ratemaps import Cqi, Ergodic, NrMcs, RateMap, Shannon, Steps
 from network.sharing import EqualPackets
 from network.traces import RateTrace, TraceError, read_trace
 
@@ -24,7 +24,6 @@ TIMINGS = {
     "802.11a": dcf.DCF_11A, "802.11g": dcf.DCF_11G, "802.11n": dcf.DCF_11N, "802.11ac": dcf.DCF_11AC,
     "802.11ax": dcf.DCF_11AX,
 }  # fmt: skip
-TYPICAL_BLOCKS = 100  # a transfer of so many coherence blocks sees nearly the ergodic mean (see docs/network.md)
 
 
 class ContentionSettings(Section):
@@ -174,17 +173,13 @@ class RadioSettings(Section):
         loss = self.path_loss.build(self.frequency)
         for distance in (self.nearest, self.radius):
             loss.nlos_db(distance)
-        plain, scale = self.rate_map.build(), self._scale()
+        plain: RateMap = self.rate_map.build()
         fading = self.fading.build() if self.fading is not None else None
-        mean = (
-            partial(_mean, plain, self.fading.k_factor, scale)
-            if self.fading is not None
-            else partial(_scaled, plain, scale)
-        )
-        now = mean if fading is not None and fading.mode == "mean" else partial(_scaled, plain, scale)
+        mean = Ergodic(self.rate_map.build(), self.fading.k_factor) if self.fading is not None else plain
+        now = mean if fading is not None and fading.mode == "mean" else plain
         down = self._budget(self.cell_power, self.device_noise_figure)
         up = self._budget(self.device_power, self.cell_noise_figure)
-        band = Band(self.bandwidth, now, split)
+        band = Band(self.bandwidth, now, split, self._scale())
         return Radio(band, loss, down, up, mean, self.shadowing, fading, self.nearest)
 
     def _scale(self) -> float:
@@ -197,22 +192,6 @@ class RadioSettings(Section):
     def _budget(self, power_dbm: float, noise_figure_db: float) -> LinkBudget:
         noise = noise_figure_db + self.interference
         return LinkBudget(power_dbm, self.cell_gain, self.device_gain, noise, self.bandwidth)
-
-
-def _scaled(rate_map: Shannon | Steps, scale: float, snr: Any) -> Any:
-    return rate_map(snr) * scale
-
-
-@lru_cache(maxsize=65536)
-def _ergodic(rate_map: Shannon | Steps, k_factor: float, snr: float) -> float:
-    return float(rician_ergodic(snr, k_factor, rate_map) if k_factor else rayleigh_ergodic(snr, rate_map))
-
-
-def _mean(rate_map: Shannon | Steps, k_factor: float, scale: float, snr: Any) -> Any:
-    if isinstance(snr, float | int):
-        return _ergodic(rate_map, k_factor, float(snr)) * scale
-    whole = rician_ergodic(snr, k_factor, rate_map) if k_factor else rayleigh_ergodic(snr, rate_map)
-    return whole * scale
 
 
 class TraceSettings(Section):

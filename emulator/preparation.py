@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import simpy
 
 from actors.program import path_of
 from emulator.blueprint import Blueprint, Observation
@@ -18,7 +19,8 @@ from emulator.learning.shards import Holdings, Normalisation
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.reading import ScenarioError
 from emulator.scenario import Scenario
-from emulator.wiring import wire
+from emulator.wiring import Wiring, wire
+from network.topology import Network
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,18 @@ def prepare(scenario: Scenario) -> Prepared:
     return Prepared(plan, dataset, tuple(parts), validation, counts)
 
 
+def _wired(scenario: Scenario, devices: tuple[Device, ...]) -> Wiring:
+    """The network, tried out once: a device that its cell cannot serve shows before anything starts."""
+    wiring = wire(scenario, devices)
+    try:
+        network = Network(simpy.Environment(0), wiring.plan)
+        for access in wiring.accesses:
+            network.attach(access)
+    except ValueError as error:
+        raise ScenarioError(f"network: {error}") from None
+    return wiring
+
+
 def _dataset(scenario: Scenario) -> Dataset:
     root = Path(scenario.data.root) if scenario.data.root else None
     try:
@@ -107,7 +121,7 @@ def _blueprint(
     entry = path_of(PROTOCOLS[scenario.protocol_name].run)
     return Blueprint(
         entry, scenario.protocol, problem, scenario.all_seeds, devices, tuple(samples),
-        scenario.server_profile(), wire(scenario, devices), observation,
+        scenario.server_profile(), _wired(scenario, devices), observation,
     )  # fmt: skip
 
 

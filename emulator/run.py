@@ -23,6 +23,7 @@ from emulator.rows import Decision
 from emulator.scenario import Scenario
 from emulator.simulation import Message, Simulation
 from emulator.world import DecisionMissing
+from network.traces import TraceError
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def simulate(executor: Executor, plan: Blueprint, decisions: list[Decision] | No
 def run(scenario: Scenario, options: RunOptions) -> Finished:
     """Run a scenario to its end and leave a run folder.
 
-    Raises ScenarioError (wrong input: nothing is written), ``StepFailed`` and others for failures; an interrupt
-    leaves the folder whole up to the last round and is raised again.
+    Raises ScenarioError (wrong input: nothing is written, but for a rate trace that ends too early), ``StepFailed`` and
+    others for failures; an interrupt leaves the folder whole up to the last round and is raised again.
     """
     decisions = read_decisions(options.decisions) if options.decisions is not None else None
     prepared = prepare(scenario)
@@ -87,6 +88,8 @@ def run(scenario: Scenario, options: RunOptions) -> Finished:
         raise
     except DecisionMissing as error:
         status = "refused"
+        raise ScenarioError(str(error)) from None
+    except TraceError as error:  # the folder stays: it shows how far the trace went
         raise ScenarioError(str(error)) from None
     finally:
         progress.close()

@@ -1,21 +1,35 @@
 """A device on the network: the cell that serves it now, its stations there, and the ways its bytes go."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
-from network.cell import Cell, Reach
+import simpy
+
+from network.cell import Above, Cell, Reach
 from network.dense import Band
 from network.flow import RadioStation, Station
 from network.mobility import Fixed
-from network.plan import Access
+from network.plan import Access, NetworkPlan, SitePlan
 from network.sharing import UNLIMITED_BPS
 from network.traces import RateTrace
 from network.transfer import Transfer, Way
 from network.units import NS_PER_S
 from network.varying import Varying
 
-if TYPE_CHECKING:
-    from network.topology import Network
+
+class Surroundings(Protocol):
+    """The network, as far as a device needs it."""
+
+    env: simpy.Environment
+    plan: NetworkPlan
+    core: Above
+    cells: dict[str, Cell]
+
+    def cell_of(self, access: Access) -> Cell | None:
+        """The cell in which a device starts."""
+
+    def hops(self, cell: Cell | None) -> Sequence[SitePlan]:
+        """The links between a cell and the server."""
 
 
 class Signal(NamedTuple):
@@ -27,13 +41,13 @@ class Signal(NamedTuple):
 
     def uplink_on(self, bandwidth_hz: float) -> float:
         """Uplink bit/s on a part of the band (Hz), at the mean signal and fixed transmit power."""
-        return float(self.band.on(self.uplink_snr, bandwidth_hz / self.band.bandwidth_hz))
+        return self.band.rate(self.uplink_snr, bandwidth_hz / self.band.bandwidth_hz)
 
 
 class Attachment:
     """A device on the network. ``active``: its transfers under way, kept where anything about it changes with time."""
 
-    def __init__(self, network: "Network", access: Access) -> None:
+    def __init__(self, network: Surroundings, access: Access) -> None:
         self.network = network
         self.access = access
         self.active: dict[Transfer, None] = {}

@@ -139,7 +139,7 @@ class Cell:
         )
 
     def _station(self, snr: float, key: int, weight: float, where: str) -> RadioStation:
-        efficiency = float(self.radio.mean(snr))
+        efficiency = float(self.radio.mean(snr)) * self.radio.band.scale
         if not efficiency >= self.radio.reach:
             raise OutOfReach(
                 f"{where}: out of reach of cell {self.plan.name}: a signal-to-noise ratio of {10 * log10(snr):.1f} dB carries "
@@ -149,7 +149,8 @@ class Cell:
 
     def rate(self, snr: float) -> float:
         """bit/s alone on the whole band at this mean ratio: at least a bit an hour, for what waits for better times."""
-        return max(float(self.radio.band.bandwidth_hz * self.radio.mean(snr)), 1 / 3600)
+        band = self.radio.band
+        return max(float(self.radio.mean(snr)) * band.bandwidth_hz * band.scale, 1 / 3600)
 
     def move(self, station: Station, snr: float, uplink: bool) -> None:
         """A device's mean signal has changed."""
@@ -169,9 +170,10 @@ class Cell:
         law, station, now = radio.fading.law, flow.station, int(self.env.now)
         assert isinstance(station, RadioStation)
         block = law.block(now)
-        flow.gain = law.gain(station.key, block)
-        flow.own_bps = float(radio.band.rates(station.snr * flow.gain))
-        return 0 if flow.own_bps > 0 else (block + 1) * law.block_ns - now
+        gain = law.gain(station.key, block)
+        rate = radio.band.rate(station.snr * gain)
+        flow.draw(gain, rate)
+        return 0 if rate > 0 else (block + 1) * law.block_ns - now
 
 
 def _normal(key: int) -> float:

@@ -141,14 +141,14 @@ class ClassMedium:
         """A station's own rate changes now (bit/s; zero, under a fair rate: its flows stand still)."""
         if station.rate_bps == rate_bps:
             return  # a trace may well repeat itself
-        station.rate_bps = rate_bps
+        station.rate_bps, station.solo = rate_bps, None
         if station.flows:
             self._regroup(station, None)
             self._settle()
 
     def recap(self, flow: Flow, cap_bps: float) -> None:
         """A flow's own limit changes now."""
-        flow.cap_bps = cap_bps
+        flow.limit_to(cap_bps)
         self._regroup(flow.station, None)
         self._settle()
 
@@ -167,15 +167,12 @@ class ClassMedium:
             self._join(flow, bits)
 
     def _join(self, flow: Flow, left_bits: float) -> None:
-        station = flow.station
-        own = station.rate_bps if flow.own_bps is None else flow.own_bps
-        phi, load, limit = self.law.terms(own, station.weight, len(station.flows))
-        limit = min(limit, flow.cap_bps, UNLIMITED_BPS)
-        key = (limit / phi, phi if self._by_phi else 0.0, flow.uplink, flow.through)
-        group = self._classes.get(key)
-        now = self.env.now
-        if group is None:
-            group = self._classes[key] = _Class(key)
+        station, now = flow.station, self.env.now
+        solo = station.solo
+        if solo is not None and len(station.flows) == 1 and solo[0] is flow.through and flow.plain:
+            _, phi, load, group = solo
+        else:
+            phi, load, group = self._class_of(flow)
         if group.count:
             group.advance(now)
         else:
@@ -197,6 +194,20 @@ class ClassMedium:
         if group.head is not None and tag < group.head.tag:
             group.head = None
 
+    def _class_of(self, flow: Flow) -> tuple[float, float, _Class]:
+        """Weight, load and class of a flow; its station remembers them for when it is alone again."""
+        station = flow.station
+        own = station.rate_bps if flow.own_bps is None else flow.own_bps
+        phi, load, limit = self.law.terms(own, station.weight, len(station.flows))
+        limit = min(limit, flow.cap_bps, UNLIMITED_BPS)
+        key = (limit / phi, phi if self._by_phi else 0.0, flow.uplink, flow.through)
+        group = self._classes.get(key)
+        if group is None:
+            group = self._classes[key] = _Class(key)
+        if len(station.flows) == 1 and flow.plain:
+            station.solo = (flow.through, phi, load, group)
+        return phi, load, group
+
     def _quit(self, flow: Flow) -> None:
         group: _Class = flow.group
         flow.group = None
@@ -212,7 +223,7 @@ class ClassMedium:
             self._most -= flow.load * group.bound
         if not group.count:
             self._order.remove(group)
-            if len(self._classes) > KEPT:
+            if len(self._classes) > KEPT and self._classes.get(group.key) is group:
                 del self._classes[group.key]
         self._changes += 1
         if self._changes > 256 or not self._order:
@@ -267,7 +278,7 @@ class ClassMedium:
 
     def limit(self, down_bps: float, up_bps: float) -> None:
         """No flow that goes on over the links above may exceed these rates; ``apply`` makes it so."""
-        self._limits = (down_bps, up_bps)
+        self._limits = NO_LIMITS if down_bps == up_bps == inf else (down_bps, up_bps)
         self._level = self.fill(down_bps, up_bps)
 
     def offers(self, uplink: bool) -> Offers:
@@ -293,7 +304,7 @@ class ClassMedium:
     def apply(self) -> None:
         """Go on at the levels that hold from now, and set the timer for the first flow to finish."""
         now, level, order = self.env.now, self._level, self._order
-        if self._limits != NO_LIMITS or self._applied_limits != NO_LIMITS:
+        if self._limits is not NO_LIMITS or self._applied_limits is not NO_LIMITS:
             for group in order:
                 group.go_on(min(level, _limit(group, *self._limits)), now)
         else:
@@ -332,13 +343,16 @@ class ClassMedium:
     def _collect(self, group: _Class, now: float, finished: list[Flow]) -> None:
         """Flows of a class whose last bit leaves within half a nanosecond of now."""
         group.advance(now)
-        reached = group.served + group.level * HALF_NS / NS_PER_S
-        flow = group.first()
-        while flow is not None and flow.tag <= reached:
-            heappop(group.heap)
-            finished.append(flow)
-            flow = group.first()
         group.head = None
+        reached = group.served + group.level * HALF_NS / NS_PER_S
+        heap = group.heap
+        while heap:
+            tag, _, flow = heap[0]
+            if flow.group is group and flow.tag == tag:
+                if tag > reached:
+                    break
+                finished.append(flow)
+            heappop(heap)
 
 
 def _limit(group: _Class, down_bps: float, up_bps: float) -> float:

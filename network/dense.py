@@ -6,7 +6,7 @@ of a millisecond for ten thousand. While nobody is on the air there are no ticks
 
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import simpy
@@ -16,6 +16,7 @@ from network.fading import BlockFading
 from network.flow import Flow, RadioStation, Station
 from network.hub import Hub, Offers
 from network.levels import Floats, water_level
+from network.ratemaps import RateMap
 from network.sharing import UNLIMITED_BPS, Sharing
 from network.timer import LazyTimer
 from network.units import NS_PER_S
@@ -23,16 +24,9 @@ from network.units import NS_PER_S
 HALF_NS = 0.5000001  # the clock resolves no less; the rest is for rounding
 
 
-class RateMap(Protocol):
-    """Spectral efficiency of a signal-to-noise ratio."""
-
-    def __call__(self, snr: Any) -> Any:
-        """bit/s/Hz of linear ratios: a number or an array."""
-
-
 @dataclass(frozen=True)
 class Band:
-    """``bandwidth_hz`` of spectrum and the efficiency reached on it.
+    """``bandwidth_hz`` of spectrum and the efficiency reached on it, ``scale`` of which is left by all that is lost on the way.
 
     ``split``: ``none`` (each transmission uses the whole band), ``equal`` (the active stations have equal parts of it) or
     ``assigned`` (each flow has what its sender was given). A part p of the band at fixed transmit power carries
@@ -42,14 +36,18 @@ class Band:
     bandwidth_hz: float
     efficiency: RateMap
     split: Literal["none", "equal", "assigned"] = "none"
+    scale: float = 1.0
 
-    def rates(self, snr: Any, part: Any = 1.0) -> Any:
-        """bit/s at these ratios (linear, over the whole band; a number or an array) on these parts of the band."""
-        return self.efficiency(snr) * self.bandwidth_hz if self.split == "none" else self.on(snr, part)
+    def rate(self, snr: float, part: float = 1.0) -> float:
+        """bit/s at a ratio (linear, over the whole band) on a part of the band, above 0 and at most 1."""
+        return float(self.efficiency(snr / part)) * (part * self.bandwidth_hz * self.scale)
 
-    def on(self, snr: Any, part: Any) -> Any:
-        """bit/s on a part of the band, above 0 and at most 1."""
-        return self.efficiency(snr / part) * (part * self.bandwidth_hz)
+    def rates(self, snr: NDArray[np.float32], part: Floats | float) -> NDArray[Any]:
+        """The same for arrays, in single precision and unchecked."""
+        if isinstance(part, float) and part == 1.0:
+            return self.efficiency.quick(snr) * np.float32(self.bandwidth_hz * self.scale)
+        narrow = (snr / part).astype(np.float32)
+        return np.asarray(self.efficiency.quick(narrow) * (part * self.bandwidth_hz * self.scale))
 
 
 class BandFull(ValueError):
@@ -198,7 +196,7 @@ class DenseMedium:
 
     def recap(self, flow: Flow, cap_bps: float) -> None:
         """A flow's own limit changes now."""
-        flow.cap_bps = cap_bps
+        flow.limit_to(cap_bps)
         self._advance()
         self._table.cap[flow.slot] = cap_bps
         self._changed()

@@ -14,7 +14,7 @@ class Station:
     sharing is weighted. ``flows`` are those in flight: they divide the station's rate among them.
     """
 
-    __slots__ = ("flows", "rate_bps", "weight")
+    __slots__ = ("flows", "rate_bps", "solo", "weight")
 
     def __init__(self, rate_bps: float, weight: float = 1.0) -> None:
         if not rate_bps > 0:
@@ -24,6 +24,7 @@ class Station:
         self.rate_bps = rate_bps
         self.weight = weight
         self.flows: list[Flow] = []
+        self.solo: Any = None  # the medium's own: where a single plain flow of this station belongs
 
 
 class RadioStation(Station):
@@ -46,6 +47,7 @@ class Flow:
     ``medium`` is None once the flow has ended or was aborted. The other fields are the medium's own.
     """
 
+    plain = True  # neither a limit nor a rate of its own
     cap_bps = inf  # a limit of its own
     own_bps: float | None = None  # stands for the station's rate, where a transfer has drawn its own
     gain = 1.0  # on the station's signal, likewise
@@ -64,6 +66,14 @@ class Flow:
         self.uplink = uplink
         self.through = through
         self.left = bits  # as of the medium's last look; a medium that ends or drops the flow leaves the truth here
+
+    def limit_to(self, cap_bps: float) -> None:
+        """Set a limit of its own (bit/s); on a medium, that is the medium's to do."""
+        self.cap_bps, self.plain = cap_bps, False
+
+    def draw(self, gain: float, own_bps: float) -> None:
+        """This flow has drawn its own gain, and so its own rate (bit/s), before it starts."""
+        self.gain, self.own_bps, self.plain = gain, own_bps, False
 
     def abort(self) -> None:
         """Leave the medium at once: ``on_done`` is never called, and the others speed up from this instant."""

@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
 
-from network.dense import Band, RateMap
+from network.dense import Band
 from network.fading import BlockFading
 from network.framing import Connection, Framing
 from network.mobility import Place, Position
 from network.pathloss import PathLoss
 from network.radio import LinkBudget
+from network.ratemaps import RateMap
 from network.sharing import EqualAirtime, EqualPackets, FairRate, Sharing
 from network.traces import RateTrace
 

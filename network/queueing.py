@@ -52,7 +52,7 @@ class QueueMedium:
 
     def recap(self, flow: Flow, cap_bps: float) -> None:
         """A flow's own limit changes now."""
-        flow.cap_bps = cap_bps
+        flow.limit_to(cap_bps)
         if self._serving is not None and self._serving[0] is flow:
             self._inner.recap(self._serving[1], cap_bps)
 
@@ -62,7 +62,7 @@ class QueueMedium:
 
     def _serve(self, flow: Flow) -> None:
         double = Flow(flow.station, flow.left, self._done, flow.uplink, flow.through)
-        double.cap_bps, double.own_bps = flow.cap_bps, flow.own_bps
+        double.cap_bps, double.own_bps, double.plain = flow.cap_bps, flow.own_bps, flow.plain
         self._serving = (flow, double)
         self._inner.start(double)
 

@@ -152,7 +152,7 @@ class Transfer:
         round_trip_ns = 2 * self._way.latency_ns
         allowed = self._cell.plan.connection.window_bps(round_trips, round_trip_ns / NS_PER_S)
         if round_trips == 0:
-            flow.cap_bps = allowed
+            flow.limit_to(allowed)
         elif flow.medium is None:
             return
         else:
