@@ -97,6 +97,11 @@ class ClassMedium:
         self._most = 0.0  # load if every flow were at its bound, but for the vast ones
         self._vast = 0  # flows that would fill any medium
         self._changes = 0
+        self._stale = True  # flows or capacity have changed since the links above asked last
+        self._touched = False  # flows or capacity have changed since rates were last set
+        self._coupled = False
+        self._has: tuple[bool, ...] = (False, False)  # flows down, up
+        self._offers: list[Offers | None] = [None, None]  # by direction: down, up
         self._fresh: list[_Class] = []  # classes that have not started yet
         self._sequence = 0
         self._level = inf  # what a flow without a bound would get
@@ -254,6 +259,7 @@ class ClassMedium:
             self._level = self.fill(inf, inf)
             self.apply()
         else:
+            self._stale = self._touched = True
             self._hub.settle(self)
 
     def fill(self, down_bps: float, up_bps: float) -> float:
@@ -278,14 +284,31 @@ class ClassMedium:
 
     def limit(self, down_bps: float, up_bps: float) -> None:
         """No flow that goes on over the links above may exceed these rates; ``apply`` makes it so."""
+        if self._stale:
+            kinds = {(group.phi, group.uplink, group.through) for group in self._order}
+            self._coupled = len(kinds) > 1 and self.law.capacity(len(self._stations)) < inf
+            self._has = tuple(any(group.uplink is uplink for group in self._order) for uplink in (False, True))
+        down_bps, up_bps = down_bps if self._has[0] else inf, up_bps if self._has[1] else inf
         self._limits = NO_LIMITS if down_bps == up_bps == inf else (down_bps, up_bps)
+        if self._stale:
+            self._stale = False
+        elif not self._coupled:
+            return  # what the medium offers is as before
         self._level = self.fill(down_bps, up_bps)
+        self._offers = [None, None]
+
+    def coupled(self) -> bool:
+        """Whether a limit on some flows leaves more to others: where weights, directions or ways differ."""
+        return self._coupled
 
     def offers(self, uplink: bool) -> Offers:
         """(rates in bit/s, flows of each) that this medium would put on the links above if they did not bind."""
-        mine = [group for group in self._order if group.through and group.uplink is uplink]
-        rates = [group.phi * min(group.bound, self._level) for group in mine]
-        return np.array(rates), np.array([group.count for group in mine], float)
+        found = self._offers[uplink]
+        if found is None:
+            mine = [group for group in self._order if group.through and group.uplink is uplink]
+            rates = np.array([group.phi * min(group.bound, self._level) for group in mine])
+            found = self._offers[uplink] = rates, np.array([group.count for group in mine], float)
+        return found
 
     def carried(self) -> tuple[float, float]:
         """Bit/s (down, up) over the links above, under the limit set last."""
@@ -296,10 +319,9 @@ class ClassMedium:
                 found[group.uplink] += level * group.sum_phi
         return found[0], found[1]
 
-    def coupled(self) -> bool:
-        """Whether a limit on some flows leaves more to others: where weights, directions or ways differ."""
-        kinds = {(group.phi, group.uplink, group.through) for group in self._order}
-        return len(kinds) > 1 and self.law.capacity(len(self._stations)) < inf
+    def moved(self) -> bool:
+        """Whether ``apply`` has anything to do."""
+        return self._touched or self._level != self._applied or self._limits != self._applied_limits
 
     def apply(self) -> None:
         """Go on at the levels that hold from now, and set the timer for the first flow to finish."""
@@ -316,7 +338,7 @@ class ClassMedium:
                     break  # it and all below go on at their bounds as before
                 group.go_on(level, now)
         self._fresh.clear()
-        self._applied, self._applied_limits = level, self._limits
+        self._applied, self._applied_limits, self._touched = level, self._limits, False
         due = inf
         for group in order:
             if group.head is None:

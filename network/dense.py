@@ -334,6 +334,10 @@ class DenseMedium:
         """A limit on some flows always leaves airtime to others here, unless the band is split for good."""
         return len(self._table.flows) > 1 and self.law.capacity(len(self._stations)) < inf
 
+    def moved(self) -> bool:
+        """Whether ``apply`` has anything to do: signals may have changed at any time."""
+        return True
+
     def apply(self) -> None:
         """Go on at the rates that hold from now, and set the timer for the first flow to finish."""
         table, n = self._table, len(self._table.flows)

@@ -42,6 +42,9 @@ class Shareable(Protocol):
     def coupled(self) -> bool:
         """Whether a limit on some flows changes what the medium offers for others."""
 
+    def moved(self) -> bool:
+        """Whether the rates that hold from now differ from those before."""
+
     def apply(self) -> None:
         """Go on at the rates that hold from now."""
 
@@ -61,12 +64,15 @@ class Hub:
         self._sum: Rates = [0.0, 0.0]  # over all media below, also those of hubs below
         self._changes = 0
         self._hubs: list[Hub] = []
+        self._all: list[tuple[Hub, Shareable]] | None = None  # every medium below, once asked for
         if parent is not None:
             parent._hubs.append(self)
 
     def join(self, medium: Shareable) -> None:
         """A medium hangs on this hub."""
         self._media.append(medium)
+        for hub in self._path():
+            hub._all = None
         self._carried[medium] = (0.0, 0.0)
 
     def finite(self) -> bool:
@@ -126,13 +132,14 @@ class Hub:
                 break
             top = above[-1]
         for _, medium in top._below():
-            medium.apply()
+            if medium.moved():
+                medium.apply()
 
-    def _below(self) -> "Iterator[tuple[Hub, Shareable]]":
+    def _below(self) -> "list[tuple[Hub, Shareable]]":
         """(hub, medium) of every medium below."""
-        for hub in self._bottom_up():
-            for medium in hub._media:
-                yield hub, medium
+        if self._all is None:
+            self._all = [(hub, medium) for hub in self._bottom_up() for medium in hub._media]
+        return self._all
 
     def _bottom_up(self) -> "Iterator[Hub]":
         for hub in self._hubs:
@@ -140,7 +147,7 @@ class Hub:
         yield self
 
     def _share(self) -> None:
-        hubs, media = list(self._bottom_up()), list(self._below())
+        hubs, media = list(self._bottom_up()), self._below()
         for hub in hubs:
             hub.level = [inf, inf]
         for _, medium in media:
@@ -149,14 +156,16 @@ class Hub:
             before = [hub.level for hub in hubs]
             for hub in hubs:
                 hub.level = [hub._fill(False), hub._fill(True)]
+            limits = {hub: hub.limits() for hub in hubs}
             for hub, medium in media:
-                medium.limit(*hub.limits())
+                medium.limit(*limits[hub])
             if not any(medium.coupled() for _, medium in media) or _close(before, [hub.level for hub in hubs]):
                 break
         else:
             raise ArithmeticError(f"the rates of {len(media)} media did not settle in {PASSES} passes")
         for hub, medium in media:
-            hub._carry(medium)
+            if medium.moved():
+                hub._carry(medium)
 
     def limits(self) -> tuple[float, float]:
         """The least level (down, up) from here to the root."""
@@ -164,11 +173,12 @@ class Hub:
 
     def _fill(self, uplink: bool) -> float:
         """The level at which this link is just full, given what all other links leave; inf when it is not full."""
-        found = [medium.offers(uplink) for _, medium in self._below()]
-        bounds = [hub._other(self, uplink) for hub, _ in self._below()]
-        rates = np.concatenate([np.minimum(offer[0], bound) for offer, bound in zip(found, bounds, strict=True)])
-        counts = np.concatenate([offer[1] for offer in found])
-        return water_level(rates, counts, self.capacity[uplink])
+        if self.capacity[uplink] == inf:
+            return inf
+        others = {hub: hub._other(self, uplink) for hub in self._bottom_up()}
+        found = [(medium.offers(uplink), others[hub]) for hub, medium in self._below()]
+        rates = np.concatenate([offer[0] if bound == inf else np.minimum(offer[0], bound) for offer, bound in found])
+        return water_level(rates, np.concatenate([offer[1] for offer, _ in found]), self.capacity[uplink])
 
     def _other(self, link: "Hub", uplink: bool) -> float:
         return min((hub.level[uplink] for hub in self._path() if hub is not link), default=inf)
