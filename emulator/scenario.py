@@ -73,6 +73,7 @@ class Scenario(Section):
                 yield from (
                     f"devices[{index}].{words}" for words in self._place_findings(group, self.network.cells[group.cell])
                 )
+        yield from self._edge_findings()
         yield from self._data_findings()
         yield from self._model_findings()
         if self.stop.accuracy is not None and self.evaluate.validation == 0:
@@ -85,6 +86,15 @@ class Scenario(Section):
                 yield f"devices[{index}].cell: {words}"
         if isinstance(self.protocol, RoundSettings) and self.protocol.cohort > self.fleet_size:
             yield f"protocol.cohort: got {self.protocol.cohort}; expected at most the fleet's {self.fleet_size} devices"
+
+    def _edge_findings(self) -> Iterator[str]:
+        if not PROTOCOLS[self.protocol_name].edges:
+            return
+        for index, group in enumerate(self.devices):
+            site = self.network.cells[group.cell].site if group.cell is not None else None
+            if site is None or self.network.sites[site].edge is None:
+                got = "no cell" if group.cell is None else f"cell {group.cell} without an edge server at its site"
+                yield f"devices[{index}].cell: got {got}; expected one, as {self.protocol_name} aggregates at edges"
 
     def _place_findings(self, group: DeviceGroup, cell: CellSettings) -> Iterator[str]:
         """What a group says that its cell has no use for."""

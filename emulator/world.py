@@ -8,7 +8,7 @@ from actors.values import Tree, map_tree
 from emulator.engine import Engine, Totals
 from emulator.gathering import Gather, Mailbox
 from emulator.learning.random import seed_of, stream
-from emulator.rows import Decision, Event
+from emulator.rows import Decision, Event, is_device
 from emulator.tasks import DeviceLost, ProtocolError, Task
 from emulator.verbs import Node
 
@@ -100,8 +100,8 @@ class World:
         return found
 
     def _watch(self, asked: list[Any], seconds: dict[Any, float]) -> None:
-        self._asked.update((node.name, None) for node in asked if isinstance(node, Node))
-        self._seconds.update((node.name, value) for node, value in seconds.items() if isinstance(node, Node))
+        self._asked.update((node.name, None) for node in asked if _told(node))
+        self._seconds.update((node.name, value) for node, value in seconds.items() if _told(node))
 
     def spawn(self, client: Coroutine[Any, Any, V]) -> Task:
         """Start a client and go on. It belongs to the task that spawned it; if it fails unawaited, the run fails."""
@@ -165,6 +165,11 @@ class World:
         self.lost.add(device.name)
         for verb in list(device.under_way):
             verb.end_early("lost", DeviceLost(device.name))
+
+
+def _told(node: object) -> bool:
+    """Whether records tell of a gathered client: devices, not edge servers."""
+    return isinstance(node, Node) and is_device(node.name)
 
 
 class DecisionMissing(ValueError):

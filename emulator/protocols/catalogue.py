@@ -7,20 +7,25 @@ from typing import Any
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.fedprox import FedProxSettings, fedprox
+from emulator.protocols.hierfavg import HierFavgSettings, hierfavg
 from emulator.protocols.settings import Settings
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A protocol: ``await run(world, problem, settings)`` plays it; ``about`` is one line for ``emulator list protocols``."""
+    """A protocol: ``await run(world, problem, settings)`` plays it; ``about`` is one line for ``emulator list protocols``;
+    ``edges``: every device needs an edge server at its site.
+    """
 
     settings: type[Settings]
     run: Callable[[Any, Any, Any], Awaitable[None]]
     about: str
+    edges: bool = False
 
 
 PROTOCOLS: dict[str, Entry] = {
     "fedavg": Entry(FedAvgSettings, fedavg, "federated averaging (McMahan et al. 2017)"),
     "fedprox": Entry(FedProxSettings, fedprox, "FedAvg with a proximal term on the device (Li et al. 2020)"),
     "fedadam": Entry(FedAdamSettings, fedadam, "FedAvg with Adam at the server (Reddi et al. 2021)"),
+    "hierfavg": Entry(HierFavgSettings, hierfavg, "FedAvg over edge servers (Liu et al. 2020)", edges=True),
 }

@@ -18,11 +18,15 @@ async def start(world: World, problem: Problem) -> Value:
     return await world.server.compute(initial_weights, world.seed("initial"), model=problem.model)
 
 
-async def client(world: World, device: Node, weights: Value, sgd: LocalSGD) -> Value:
-    """One device's round: download, train, upload."""
-    weights = await world.server.send(weights, to=device, kind="weights")
-    update = await device.compute(train, weights, device.data, world.seed("batches", device.name, world.round), sgd=sgd)
-    return await device.send(update, to=world.server, kind="update")
+async def client(
+    world: World, device: Node, weights: Value, sgd: LocalSGD, *, aggregator: Node | None = None, turn: int = 0
+) -> Value:
+    """One device's round: download, train, upload; from and to the server, or its edge server in one of several turns."""
+    place = aggregator or world.server
+    weights = await place.send(weights, to=device, kind="weights")
+    names: tuple[str | int, ...] = ("batches", device.name, world.round, *((turn,) if turn else ()))
+    update = await device.compute(train, weights, device.data, world.seed(*names), sgd=sgd)
+    return await device.send(update, to=place, kind="update")
 
 
 async def cohort_updates(

@@ -9,7 +9,7 @@ Value = Any  # a handle: shapes and bytes are known, its data come later
 
 
 class Node(Protocol):
-    """A device or the server."""
+    """A device, an edge server or the server."""
 
     name: str
     samples: int
@@ -17,6 +17,10 @@ class Node(Protocol):
     @property
     def data(self) -> Value:
         """The device's own training data."""
+
+    @property
+    def edge(self) -> "Node | None":
+        """The edge server at the device's site."""
 
     def compute(self, step: Callable[..., Any], *inputs: Any, **settings: Any) -> Awaitable[Any]:
         """Real tensor work here, and virtual seconds from its measured cost."""

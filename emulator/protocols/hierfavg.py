@@ -1,0 +1,53 @@
+"""HierFAVG: Liu, Zhang, Song & Letaief, "Client-Edge-Cloud Hierarchical Federated Learning", IEEE ICC 2020.
+
+Algorithm 1. Every edge server averages its devices' weights ``edge_rounds`` (kappa_2) times before the server averages the
+edges'; both averages are weighted by samples. An edge waits for all its devices, then sends one update over its backhaul.
+"""
+
+from pydantic import Field
+
+from emulator.learning.aggregation import average
+from emulator.learning.sgd import LocalSGD, Problem
+from emulator.protocols.local_training import client, local_sgd, start
+from emulator.protocols.settings import LocalTraining
+from emulator.protocols.verbs import Node, Value, World
+
+
+class HierFavgSettings(LocalTraining):
+    """Settings of HierFAVG."""
+
+    edge_rounds: int = Field(default=1, ge=1, description="averages at the edges before one at the server (kappa_2)")
+
+
+async def tier(world: World, edge: Node, devices: list[Node], weights: Value, how: tuple[LocalSGD, int]) -> Value:
+    """One edge server's part of a round: gives its samples and, at the server, its weights."""
+    sgd, rounds = how
+    samples = 0
+    weights = await world.server.send(weights, to=edge, kind="weights")
+    for turn in range(rounds):
+        updates = await world.gather(
+            {device: client(world, device, weights, sgd, aggregator=edge, turn=turn) for device in devices}
+        )
+        counts = tuple(device.samples for device in updates)
+        if sum(counts):
+            weights = await edge.compute(average, counts, *updates.values())
+            samples = sum(counts)
+        del updates
+    return samples, await edge.send(weights, to=world.server, kind="update")
+
+
+async def hierfavg(world: World, problem: Problem, settings: HierFavgSettings) -> None:
+    """Algorithm 1, with kappa_1 as the local epochs or steps."""
+    weights = await start(world, problem)
+    how = (local_sgd(problem, settings), settings.edge_rounds)
+    for _ in range(settings.rounds):
+        cohort: dict[Node, list[Node]] = {}
+        for device in world.sample(settings.cohort):
+            assert device.edge is not None  # the scenario has seen to it
+            cohort.setdefault(device.edge, []).append(device)
+        parts = await world.gather({edge: tier(world, edge, devices, weights, how) for edge, devices in cohort.items()})
+        samples = tuple(count for count, _ in parts.values())
+        if sum(samples):
+            weights = await world.server.compute(average, samples, *(part for _, part in parts.values()))
+        del parts
+        world.report(weights)
