@@ -9,14 +9,15 @@ from pydantic import Field, model_validator
 
 from emulator.air import ContentionSettings, RadioSettings, TraceSettings
 from emulator.nearest import unknown
-from emulator.presets import load_preset
+from emulator.presets import load_preset, preset_names
 from emulator.quantities import Decibels, Duration, PositiveDuration, Rate
-from emulator.section import ProfileName, Section, wrong
+from emulator.section import ProfileName, Section, known, wrong
 from network.framing import Connection, Framing
 from network.plan import CellPlan, Handover, NetworkPlan, SitePlan
 from network.sharing import EqualAirtime, EqualPackets
 
 CellName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+PresetName = Annotated[str, *known("a preset", preset_names())]
 Sharing = Literal["dedicated", "shared", "fifo", "airtime", "dcf", "fdma", "assigned"]
 RADIO_ONLY = ("fdma", "assigned")
 GIVEN_RATES = ("dedicated", "shared", "fifo")
@@ -55,7 +56,7 @@ class CellTraces(Section):
 class CellSettings(Section):
     """A cell: how its devices share it, and what it gives each of them; ``preset`` fills in what is left out."""
 
-    preset: str | None = Field(default=None, description="name of a preset (emulator list cells)")
+    preset: PresetName | None = Field(default=None, description="name of a preset (emulator list cells)")
     sharing: Sharing = Field(
         default="dedicated",
         description="dedicated: each device its own rates; shared: one capacity, fair by rate; fifo: one transfer at a time; "
@@ -85,12 +86,9 @@ class CellSettings(Section):
     @classmethod
     def _fill_in(cls, data: Any) -> Any:
         """What a preset says holds where the scenario says nothing."""
-        if not isinstance(data, dict) or not isinstance(data.get("preset"), str):
-            return data
-        try:
-            return _over(load_preset(data["preset"]).settings, data)
-        except ValueError as error:
-            raise wrong(str(error)) from None
+        if not isinstance(data, dict) or data.get("preset") not in preset_names():
+            return data  # an unknown name is told of when the field is read
+        return _over(load_preset(data["preset"]).settings, data)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -84,7 +84,7 @@ def _wired(scenario: Scenario, devices: tuple[Device, ...]) -> Wiring:
         for access in wiring.accesses:
             network.attach(access)
     except ValueError as error:
-        raise ScenarioError(f"network: {error}") from None
+        raise ScenarioError(f"network.cells: {error}") from None
     return wiring
 
 

@@ -26,7 +26,85 @@ SLOW = "{distribution: lognormal, sigma: 0.3}"
 BOMB = "[&b [x]" + "".join(f", &{new} [{', '.join(['*' + old] * 9)}]" for old, new in pairwise("bcdefghijk")) + "]"
 
 
+HOME = "{uplink: 20 Mbit/s, downlink: 40 Mbit/s, latency: 5 ms}"
+AIR = "{sharing: airtime, radio: %s}"
+
+
+def cell(words: str) -> str:
+    """The base scenario with another cell."""
+    return swapped(HOME, words)
+
+
 CASES = {
+    # the network
+    "unknown preset": Case(cell("{preset: wifi-55}"), "network.cells.home-wifi.preset: ", 'did you mean "wifi-5"?'),
+    "a site that is not there": Case(
+        cell("{site: north}"), "network.cells.home-wifi.site: ", "a site under network.sites"
+    ),
+    "unknown sharing": Case(cell("{sharing: fair}"), "network.cells.home-wifi.sharing: ", "'dcf'"),
+    "airtime without rates": Case(cell("{sharing: airtime}"), "network.cells.home-wifi: uplink: ", "or a radio block"),
+    "bands without a radio": Case(
+        cell("{sharing: fdma}"), "network.cells.home-wifi: sharing: ", "expected a radio block"
+    ),
+    "shared without capacity": Case(cell("{sharing: shared}"), "network.cells.home-wifi: capacity: ", "carries in all"),
+    "half-duplex wires": Case(cell("{duplex: half}"), "network.cells.home-wifi: duplex: ", "directions never meet"),
+    "efficiency above one": Case(
+        cell("{sharing: dcf, uplink: 54 Mbit/s, efficiency: 1.5}"), "network.cells.home-wifi.efficiency: ", "at most 1"
+    ),
+    "frames too long": Case(
+        cell("{sharing: dcf, uplink: 6 Mbit/s, contention: {timing: 802.11n, aggregated: 16}}"),
+        "network.cells.home-wifi: contention: ",
+        "5484",
+    ),
+    "loss of everything": Case(cell("{loss: 1.0}"), "network.cells.home-wifi.loss: ", "below 1"),
+    "a negative jitter": Case(cell("{jitter: -1 ms}"), "network.cells.home-wifi.jitter: ", "expected a duration"),
+    "a radio beside rates": Case(
+        cell("{sharing: airtime, uplink: 1 Mbit/s, radio: {}}"),
+        "network.cells.home-wifi: uplink: ",
+        "follow from the signal",
+    ),
+    "frequency out of the model's range": Case(
+        cell(AIR % "{frequency: 200 GHz, path_loss: {model: umi}}"), "network.cells.home-wifi.radio: ", "100e9"
+    ),
+    "radius out of the model's range": Case(
+        cell(AIR % "{radius: 6 km, path_loss: {model: uma}}"), "network.cells.home-wifi.radio: ", "10 to 5000 m"
+    ),
+    "a strange figure for a model": Case(
+        cell(AIR % "{path_loss: {model: umi, office: open}}"), "network.cells.home-wifi.radio.path_loss: ", "got office"
+    ),
+    "power without dBm": Case(
+        cell(AIR % "{device_power: 23}"), "network.cells.home-wifi.radio.device_power: ", 'e.g. "23 dBm"'
+    ),
+    "a noise figure below zero": Case(
+        cell(AIR % "{cell_noise_figure: -5 dB}"), "network.cells.home-wifi.radio: ", "zero or more"
+    ),
+    "no such fading": Case(
+        cell(AIR % "{fading: {kind: rician}}"), "network.cells.home-wifi.radio.fading: ", "above 0 for rician"
+    ),
+    "no coherence": Case(
+        cell(AIR % "{fading: {coherence: 0 s}}"), "network.cells.home-wifi.radio.fading.coherence: ", "above zero"
+    ),
+    "everybody out of reach": Case(
+        cell(AIR % "{cell_power: -150 dBm}"),
+        "network.cells: device-0000: downlink: out of reach of cell home-wifi",
+        "bring the",
+    ),
+    "a distance without a radio": Case(
+        swapped("cell: home-wifi}", "cell: home-wifi, distance: 5 m}"), "devices[0].distance: ", "without a radio"
+    ),
+    "a trace that is not there": Case(
+        swapped("cell: home-wifi}", "cell: home-wifi, traces: {uplink: {file: no.csv}}}"),
+        "devices[0].traces.uplink: ",
+        "no.csv: cannot be read",
+    ),
+    "an edge protocol without edges": Case(
+        swapped("name: fedavg", "name: hierfavg"), "devices[0].cell: ", "hierfavg aggregates at edges"
+    ),
+    "a hand-over to nowhere": Case(
+        cell(AIR % "{}").replace("cell: home-wifi}", "cell: home-wifi, mobility: {cells: [home-wifi, roof]}}"),
+        "devices[0].mobility.cells: ",
+        "a cell under network.cells",
+    ),
     # unknown and missing keys, with the nearest known one
     "unknown key": Case(BASE + "colour: blue\n", "colour: ", "unknown key; expected one of name, seed"),
     "typo at the top": Case(swapped("evaluate:", "evaluat:"), "evaluat: ", 'did you mean "evaluate"?'),

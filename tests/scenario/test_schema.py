@@ -21,6 +21,11 @@ BEYOND = {
     "slowdown without figure", "slowdown's wrong figure", "slowdown upside down", "cohort larger than fleet",
     "more devices than samples", "more samples than there are", "more tests than there are", "shares too small",
     "too many shards", "epochs and steps", "stop without validation", "model too large for the images",
+    "a site that is not there", "airtime without rates", "bands without a radio", "shared without capacity",
+    "half-duplex wires", "frames too long", "a radio beside rates", "frequency out of the model's range",
+    "radius out of the model's range", "a strange figure for a model", "a noise figure below zero", "no such fading",
+    "no coherence", "everybody out of reach", "a distance without a radio", "a trace that is not there",
+    "an edge protocol without edges", "a hand-over to nowhere",
     "a cut for no split", "weights for no start", "a root for embedded data",
 }  # fmt: skip
 YAML_ALONE = list(CASES)[list(CASES).index("empty file") :]
