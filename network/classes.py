@@ -264,6 +264,8 @@ class ClassMedium:
 
     def fill(self, down_bps: float, up_bps: float) -> float:
         """The level that fills the medium when no flow may exceed these rates; inf when it cannot be filled."""
+        if not self._order:
+            return inf
         left, load = self.law.capacity(len(self._stations)), self._load
         if left == inf or (not self._vast and self._most <= left * SURELY):
             return inf

@@ -173,7 +173,7 @@ class Hub:
 
     def _fill(self, uplink: bool) -> float:
         """The level at which this link is just full, given what all other links leave; inf when it is not full."""
-        if self.capacity[uplink] == inf:
+        if self.capacity[uplink] == inf or not self._below():
             return inf
         others = {hub: hub._other(self, uplink) for hub in self._bottom_up()}
         found = [(medium.offers(uplink), others[hub]) for hub, medium in self._below()]
