@@ -75,8 +75,8 @@ class _Class:
         """The flow that finishes first; entries of flows that left are thrown away here."""
         heap = self.heap
         while heap:
-            tag, _, flow = heap[0]
-            if flow.group is self and flow.tag == tag:
+            _, entry, flow = heap[0]
+            if flow.group is self and flow.slot == entry:
                 return flow
             heappop(heap)
         return None
@@ -194,8 +194,8 @@ class ClassMedium:
             self._most += load * group.bound
         flow.phi, flow.load, flow.group = phi, load, group
         flow.tag = tag = group.served + left_bits / phi
-        self._sequence += 1
-        heappush(group.heap, (tag, self._sequence, flow))
+        self._sequence = flow.slot = entry = self._sequence + 1
+        heappush(group.heap, (tag, entry, flow))
         if group.head is not None and tag < group.head.tag:
             group.head = None
 
@@ -231,7 +231,9 @@ class ClassMedium:
             if len(self._classes) > KEPT and self._classes.get(group.key) is group:
                 del self._classes[group.key]
         self._changes += 1
-        if self._changes > 256 or not self._order:
+        if not self._order:
+            self._load = self._most = 0.0
+        elif self._changes > 256:
             self._add_up()
 
     def _add_up(self) -> None:
@@ -371,8 +373,8 @@ class ClassMedium:
         reached = group.served + group.level * HALF_NS / NS_PER_S
         heap = group.heap
         while heap:
-            tag, _, flow = heap[0]
-            if flow.group is group and flow.tag == tag:
+            tag, entry, flow = heap[0]
+            if flow.group is group and flow.slot == entry:
                 if tag > reached:
                     break
                 finished.append(flow)

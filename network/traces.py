@@ -39,13 +39,13 @@ class RateTrace:
             raise TraceError(f"{self.name}: got times that do not ascend; expected each above the one before")
         if any(not (isfinite(rate) and rate >= 0) for rate in self.rates_bps):
             raise TraceError(f"{self.name}: got a rate below zero; expected bit/s, zero or more")
+        if self.after == "loop" and len(self.times_ns) < 2:
+            raise TraceError(f"{self.name}: got one row; expected two or more for a loop: the last one closes it")
         used = self.rates_bps[:-1] if self.after == "loop" else self.rates_bps[-1:]
         if self.after != "fail" and not any(used):
             raise TraceError(
                 f"{self.name}: got no rate above zero once the trace {self.after}s; nothing would ever arrive"
             )
-        if self.after == "loop" and len(self.times_ns) < 2:
-            raise TraceError(f"{self.name}: got one row; expected two or more for a loop: the last one closes it")
 
     def at(self, time_ns: int) -> tuple[float, int | None]:
         """(bit/s now, when it changes next in ns or None for never). Raises TraceError after the end."""
