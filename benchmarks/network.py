@@ -82,20 +82,20 @@ def flow_events(flows: int, classes: int) -> float:
     """Starts and ends a second in a full cell where every flow that ends is followed by another one."""
     env = simpy.Environment(0)
     medium = ClassMedium(env, FairRate(1e9))
-    sizes, count = drawn(10_000, 10_000_000), [0]
+    sizes, count = [float(bits) for bits in drawn(10_000, 10_000_000)], [0]
     limits = [1e9 * (i + 1) / flows * 2 / classes for i in range(classes)] if classes > 1 else [1e12]
 
     def follow(station: Station) -> Callable[[], None]:
         def done() -> None:
             count[0] += 2
-            medium.start(Flow(station, float(sizes[count[0] % DRAWN]), again))
+            medium.start(Flow(station, sizes[count[0] % DRAWN], again))
 
         again = done
         return done
 
     for index in range(flows):
         station = Station(limits[index % classes])
-        medium.start(Flow(station, float(sizes[index % DRAWN]), follow(station)))
+        medium.start(Flow(station, sizes[index % DRAWN], follow(station)))
     return rate_of(env, count, EVENTS)
 
 

@@ -30,7 +30,7 @@ HALF_NS = 0.5000001  # the clock resolves no less; the rest is for rounding
 class _Class:
     """Flows at the same level; ``served`` bits per unit of weight up to ``since_ns``."""
 
-    __slots__ = ("bound", "count", "due_ns", "head", "heap", "key", "level", "load", "phi", "served", "since_ns", "sum_phi",
+    __slots__ = ("bound", "count", "due_ns", "head", "heap", "key", "level", "load", "phi", "served", "since_ns",
                  "through", "uplink", "vast")  # fmt: skip
 
     def __init__(self, key: tuple[float, float, bool, bool]) -> None:
@@ -43,7 +43,7 @@ class _Class:
 
     def begin(self, now_ns: float) -> None:
         """Nobody is in the class: start from nothing."""
-        self.level = self.served = self.load = self.sum_phi = 0.0
+        self.level = self.served = self.load = 0.0
         self.since_ns = now_ns
         self.due_ns = inf
         self.head: Flow | None = None  # for whom ``due_ns`` holds
@@ -92,7 +92,7 @@ class ClassMedium:
         self._by_phi = hub is not None  # a limit on rates parts the flows of a level by their weight
         self._classes: dict[tuple[float, float, bool, bool], _Class] = {}
         self._order: list[_Class] = []  # by bound, ascending
-        self._stations: dict[Station, None] = {}
+        self._active = 0  # stations with flows
         self._load = 0.0
         self._most = 0.0  # load if every flow were at its bound, but for the vast ones
         self._vast = 0  # flows that would fill any medium
@@ -126,7 +126,7 @@ class ClassMedium:
         if len(station.flows) > 1:
             self._regroup(station, flow)
         else:
-            self._stations[station] = None
+            self._active += 1
             self._join(flow, flow.left)
         self._settle()
 
@@ -186,7 +186,6 @@ class ClassMedium:
             self._fresh.append(group)
         group.count += 1
         group.load += load
-        group.sum_phi += phi
         self._load += load
         if group.vast:
             self._vast += 1
@@ -220,7 +219,6 @@ class ClassMedium:
         if group.head is flow:
             group.head = None
         group.load -= flow.load
-        group.sum_phi -= flow.phi
         self._load -= flow.load
         if group.vast:
             self._vast -= 1
@@ -250,7 +248,7 @@ class ClassMedium:
         if station.flows:
             self._regroup(station, None)
         else:
-            del self._stations[station]
+            self._active -= 1
 
     # -- sharing ------------------------------------------------------------------------------------------------
 
@@ -268,7 +266,7 @@ class ClassMedium:
         """The level that fills the medium when no flow may exceed these rates; inf when it cannot be filled."""
         if not self._order:
             return inf
-        left, load = self.law.capacity(len(self._stations)), self._load
+        left, load = self.law.capacity(self._active), self._load
         if left == inf or (not self._vast and self._most <= left * SURELY):
             return inf
         if down_bps == up_bps == inf:
@@ -290,7 +288,7 @@ class ClassMedium:
         """No flow that goes on over the links above may exceed these rates; ``apply`` makes it so."""
         if self._stale:
             kinds = {(group.phi, group.uplink, group.through) for group in self._order}
-            self._coupled = len(kinds) > 1 and self.law.capacity(len(self._stations)) < inf
+            self._coupled = len(kinds) > 1 and self.law.capacity(self._active) < inf
             self._has = tuple(any(group.uplink is uplink for group in self._order) for uplink in (False, True))
         down_bps, up_bps = down_bps if self._has[0] else inf, up_bps if self._has[1] else inf
         self._limits = NO_LIMITS if down_bps == up_bps == inf else (down_bps, up_bps)
@@ -320,7 +318,7 @@ class ClassMedium:
         for group in self._order:
             if group.through:
                 level = min(group.bound, self._level, _limit(group, *self._limits))
-                found[group.uplink] += level * group.sum_phi
+                found[group.uplink] += level * group.phi * group.count
         return found[0], found[1]
 
     def moved(self) -> bool:
