@@ -9,8 +9,9 @@ from math import inf
 import numpy as np
 import simpy
 
+from network.band import Band
 from network.classes import ClassMedium
-from network.dense import Band, DenseMedium
+from network.dense import DenseMedium
 from network.fading import BlockFading
 from network.flow import Flow, RadioStation, Station
 from network.plan import Access, CellPlan, NetworkPlan, SitePlan

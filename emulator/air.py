@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from emulator.quantities import Decibels, Frequency, PositiveDuration, PositiveLength, PowerLevel
 from emulator.section import Section, wrong
 from network import dcf, harq
-from network.dense import Band
+from network.band import Band
 from network.fading import BlockFading
 from network.pathloss import FreeSpace, InH, LogDistance, PathLoss, UMa, UMi
 from network.plan import Fading, Radio

@@ -12,10 +12,10 @@ from emulator.engine import Engine
 from emulator.learning.meter import Cost
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import shard_source, shard_spec
+from emulator.nodes import Machine, Node
 from emulator.protocols.settings import Settings
 from emulator.rows import SERVER
 from emulator.tasks import Clock
-from emulator.verbs import Machine, Node
 from emulator.wiring import Wiring
 from emulator.world import Seeds, World
 from network.plan import Access

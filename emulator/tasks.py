@@ -213,7 +213,7 @@ class Task(Future):
         super().cancel()
 
 
-_ENGINE = frozenset({__name__, "emulator.verbs", "emulator.world", "emulator.gathering"})
+_ENGINE = frozenset({__name__, "emulator.verbs", "emulator.nodes", "emulator.world", "emulator.gathering"})
 
 
 def _asking_line() -> tuple[str, int]:

@@ -1,12 +1,11 @@
-"""The two verbs, ``compute`` and ``send``, and the nodes that do them.
+"""The two verbs, ``compute`` and ``send``.
 
 A verb starts when its inputs are there: a compute waits for its node's processor (first come, first served), a send goes on
 the air at once and shares it. It gets its operation number when its service starts, and leaves one row when it ends.
 """
 
-from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import simpy
 
@@ -17,44 +16,43 @@ from emulator.engine import Engine, Finish
 from emulator.learning.meter import Cost, measure
 from emulator.rows import KINDS, PAYLOAD, Event
 from emulator.tasks import DeviceLost, Future, ProtocolError
-from network.attachment import Attachment, Signal
-from network.dense import BandFull
+from network.attachment import Attachment
+from network.band import BandFull
 from network.topology import Edge
 from network.transfer import Transfer, Way
 
 
-class Prediction(NamedTuple):
-    """What a compute would cost on a node: nominal seconds without queueing, FLOPs, bytes touched, peak memory."""
+class Turns(Protocol):
+    """A processor: who may compute, and when."""
 
-    seconds: float
-    flops: int
-    bytes: int
-    peak_bytes: int
+    def enter(self, compute: "Compute") -> None:
+        """Serve now or queue."""
+
+    def leave(self, compute: "Compute") -> None:
+        """The compute has ended or was cut off."""
 
 
-class Channel(NamedTuple):
-    """A device's own connection: rates in bit/s when alone on it, one-way latency in seconds to the server.
+class Host(Protocol):
+    """A node, as its verbs see it."""
 
-    In a cell with a radio the rates are those at the mean signal, over the whole band; ``signal`` tells band and signal,
-    and ``uplink_on`` what a part of the band would carry.
-    """
+    engine: Engine
+    name: str
+    lane: int
+    lost: bool
+    under_way: dict["Verb", None]
 
-    uplink_bps: float
-    downlink_bps: float
-    latency_s: float
-    signal: Signal | None = None
-
-    def uplink_on(self, bandwidth_hz: float) -> float:
-        """Uplink bit/s on ``bandwidth_hz`` of the band at the mean signal; raises ProtocolError without a radio."""
-        if self.signal is None:
-            raise ProtocolError("bandwidth can be assigned in cells with a radio only")
-        return self.signal.uplink_on(bandwidth_hz)
+    @property
+    def processor(self) -> Turns: ...
+    @property
+    def attachment(self) -> Attachment | Edge | None: ...
+    def duration_ns(self, cost: Cost) -> int: ...
+    def way(self, to: Any) -> Way: ...
 
 
 class Verb(Future):
     """Work asked for by a protocol: waits for its inputs, then for its turn, then takes its time."""
 
-    def __init__(self, node: "Node", inputs: tuple[Any, ...]) -> None:
+    def __init__(self, node: Host, inputs: tuple[Any, ...]) -> None:
         super().__init__(node.engine.clock)
         self.node = node
         self.op: int | None = None
@@ -75,7 +73,7 @@ class Verb(Future):
         if not self._missing:
             self._ready()
 
-    def ends(self) -> tuple["Node", ...]:
+    def ends(self) -> tuple[Host, ...]:
         """The nodes without which this verb cannot go on."""
         return (self.node,)
 
@@ -140,7 +138,7 @@ class Verb(Future):
 class Compute(Verb):
     """A step on a node's processor."""
 
-    def __init__(self, node: "Node", call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> None:
+    def __init__(self, node: Host, call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> None:
         self.function, inputs, self.settings = call
         self.cost: Cost
         self.duration_ns = 0
@@ -218,7 +216,7 @@ class Compute(Verb):
 class Send(Verb):
     """A value on its way to another node."""
 
-    def __init__(self, node: "Node", value: Any, to: "Node", kind: str, bandwidth_hz: float | None) -> None:
+    def __init__(self, node: Host, value: Any, to: Host, kind: str, bandwidth_hz: float | None) -> None:
         if kind not in KINDS:
             raise ProtocolError(f"send(kind={kind!r}): expected one of {', '.join(sorted(KINDS))}")
         self.peer = to
@@ -247,7 +245,7 @@ class Send(Verb):
                 "cut off", ProtocolError(f"{self.line}: {self.node.name} sends to {self.peer.name}: {error}")
             )
 
-    def ends(self) -> tuple["Node", ...]:
+    def ends(self) -> tuple[Host, ...]:
         """Both."""
         return (self.node, self.peer)
 
@@ -274,134 +272,3 @@ class Send(Verb):
             "send", self.kind, "uplink" if uplink else "downlink", payload, overhead,
             0, 0, self.queued_ns, self.start_ns, self.clock.now_ns, None, cause,
         )  # fmt: skip
-
-
-class Processor:
-    """One compute at a time, first come, first served."""
-
-    def __init__(self) -> None:
-        self._serving: Compute | None = None
-        self._queue: deque[Compute] = deque()
-
-    def enter(self, compute: Compute) -> None:
-        """Serve now or queue."""
-        if self._serving is None:
-            self._serving = compute
-            compute.serve()
-        else:
-            self._queue.append(compute)
-
-    def leave(self, compute: Compute) -> None:
-        """The compute has ended or was cut off; the next one starts at once."""
-        if compute is not self._serving:
-            if compute in self._queue:
-                self._queue.remove(compute)
-            return
-        self._serving = self._queue.popleft() if self._queue else None
-        if self._serving is not None:
-            self._serving.serve()
-
-
-class Node:
-    """A device or the server, as a protocol sees it: ``compute``, ``send``, ``predict``, ``profile``, ``channel``.
-
-    ``data`` is the handle of a device's own shard and ``samples`` their number; ``lane`` is its place on the tape.
-    """
-
-    def __init__(self, engine: Engine, name: str, lane: int, machine: "Machine") -> None:
-        self.engine = engine
-        self.name = name
-        self.lane = lane
-        self.profile = machine.profile
-        self.processor = Processor()
-        self.under_way: dict[Verb, None] = {}
-        self.samples = 0
-        self._data: Handle | None = None
-        self._machine = machine
-        self._durations: dict[Cost, int] = {}
-        self.lost = False
-
-    def __repr__(self) -> str:
-        return self.name
-
-    @property
-    def data(self) -> Handle:
-        """This device's own training data (a shard); raises ProtocolError for the server, which has none."""
-        if self._data is None:
-            raise ProtocolError(f"{self.name} has no data of its own")
-        return self._data
-
-    def give(self, data: Handle, samples: int) -> None:
-        """Put a shard of ``samples`` on this device."""
-        self._data, self.samples = data, samples
-
-    def compute(self, step: Callable[..., Any], *inputs: Any, **settings: Any) -> Compute:
-        """Run ``step(*inputs, **settings)`` here: real tensor work, and virtual seconds from its measured cost.
-
-        ``inputs`` are values at this node, verbs that will give one, or plain data (seeds, numbers); ``settings`` are
-        static and hashable. Gives one value, or a tuple of values where the step returns a tuple.
-        """
-        return Compute(self, (step, inputs, settings))
-
-    def send(self, value: Any, *, to: "Node", kind: str, bandwidth_hz: float | None = None) -> Send:
-        """Send a value that is here to another node: virtual seconds from its real bytes. Gives the value there.
-
-        ``bandwidth_hz``: what the protocol gives this transfer of a cell whose band is ``assigned``.
-        """
-        return Send(self, value, to, kind, bandwidth_hz)
-
-    def predict(self, step: Callable[..., Any], *inputs: Any, **settings: Any) -> Prediction:
-        """What ``compute`` would cost here, nominally: no queue, no future draw. Costs no virtual time."""
-        specs = tuple(item.spec if isinstance(item, Handle) else item for item in inputs)
-        _, cost = measure(step, specs, settings)
-        return Prediction(self.duration_ns(cost) / 1e9, cost.flops, cost.bytes, cost.peak_bytes)
-
-    def channel(self) -> Channel:
-        """This device's own connection as it is now; raises ProtocolError for the server."""
-        attachment = self._machine.attachment
-        if not isinstance(attachment, Attachment):
-            raise ProtocolError(f"{self.name} has no channel of its own; ask a device")
-        downlink, uplink = attachment.rates()
-        return Channel(uplink, downlink, attachment.latency_ns() / 1e9, attachment.signal())
-
-    def duration_ns(self, cost: Cost) -> int:
-        """Nanoseconds that a compute of this cost takes here."""
-        found = self._durations.get(cost)
-        if found is None:
-            found = self._durations[cost] = round(self._machine.seconds(cost) * 1e9)
-        return found
-
-    @property
-    def attachment(self) -> Attachment | Edge | None:
-        """Where a device or an edge server hangs on the network; None for the server."""
-        return self._machine.attachment
-
-    @property
-    def edge(self) -> "Node | None":
-        """The edge server at the site of this device's cell; None where there is none."""
-        attachment = self._machine.attachment
-        return self.engine.edges.get(attachment.site) if isinstance(attachment, Attachment) else None
-
-    def way(self, to: "Node") -> Way:
-        """The way from here to another node; raises ProtocolError where the network has none."""
-        here, there = self.attachment, to.attachment
-        if there is None and here is not None:
-            return here.to_server
-        if here is None and there is not None:
-            return there.from_server
-        if isinstance(here, Attachment) and isinstance(there, Edge) and here.site == there.site:
-            return here.to_edge
-        if isinstance(here, Edge) and isinstance(there, Attachment) and here.site == there.site:
-            return there.from_edge
-        raise ProtocolError(
-            f"{self.name} cannot send to {to.name}: the network joins devices to the server, and devices and the server to "
-            "the edge of the devices' site"
-        )
-
-
-class Machine(NamedTuple):
-    """What a node runs on: its profile, its connection, and how long a cost takes."""
-
-    profile: Any
-    attachment: Attachment | Edge | None
-    seconds: Callable[[Cost], float]

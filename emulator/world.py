@@ -8,9 +8,9 @@ from actors.values import Tree, map_tree
 from emulator.engine import Engine, Totals
 from emulator.gathering import Gather, Mailbox
 from emulator.learning.random import seed_of, stream
+from emulator.nodes import Node
 from emulator.rows import Decision, Event, is_device
 from emulator.tasks import DeviceLost, ProtocolError, Task
-from emulator.verbs import Node
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -5,8 +5,8 @@ from typing import NamedTuple, Protocol
 
 import simpy
 
+from network.band import Band
 from network.cell import Above, Cell, Reach
-from network.dense import Band
 from network.flow import RadioStation, Station
 from network.mobility import Fixed
 from network.plan import Access, NetworkPlan, SitePlan

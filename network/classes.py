@@ -7,7 +7,7 @@ timer. The idea is that of virtual time in fair queueing (Parekh & Gallager, IEE
 """
 
 from bisect import insort
-from heapq import heappop, heappush
+from heapq import heappush
 from math import inf
 from operator import attrgetter
 
@@ -19,67 +19,12 @@ from network.hub import Hub, Offers
 from network.sharing import UNLIMITED_BPS, Sharing
 from network.timer import LazyTimer
 from network.units import NS_PER_S
+from network.virtual_time import FlowClass
 
 SURELY = 1 - 1e-9  # below this share of the capacity a running sum, which gathers rounding, may be trusted
 NO_LIMITS = (inf, inf)
 KEPT = 64  # classes that are kept for later flows of their kind
 _bound = attrgetter("bound")
-HALF_NS = 0.5000001  # the clock resolves no less; the rest is for rounding
-
-
-class _Class:
-    """Flows at the same level; ``served`` bits per unit of weight up to ``since_ns``."""
-
-    __slots__ = ("bound", "count", "due_ns", "head", "heap", "key", "level", "load", "phi", "served", "since_ns",
-                 "through", "uplink", "vast")  # fmt: skip
-
-    def __init__(self, key: tuple[float, float, bool, bool]) -> None:
-        self.key = key
-        self.bound, self.phi, self.uplink, self.through = key
-        self.vast = self.bound > UNLIMITED_BPS / 1e6 or self.bound * self.phi > UNLIMITED_BPS / 1e6
-        self.count = 0
-        self.heap: list[tuple[float, int, Flow]] = []
-        self.begin(0)
-
-    def begin(self, now_ns: float) -> None:
-        """Nobody is in the class: start from nothing."""
-        self.level = self.served = self.load = 0.0
-        self.since_ns = now_ns
-        self.due_ns = inf
-        self.head: Flow | None = None  # for whom ``due_ns`` holds
-        self.heap.clear()
-
-    def advance(self, now_ns: float) -> None:
-        """Serve up to now at the level that held so far."""
-        if now_ns > self.since_ns:
-            self.served += self.level * ((now_ns - self.since_ns) / NS_PER_S)
-            self.since_ns = now_ns
-
-    def go_on(self, level: float, now_ns: float) -> None:
-        """From now on at this level, or at the class's own bound."""
-        if self.bound < level:
-            level = self.bound
-        if level != self.level:
-            self.advance(now_ns)
-            self.level = level
-            self.head = None
-
-    def look(self) -> None:
-        """Find who finishes first, and when (to the nearest ns) if nothing changes."""
-        self.head = first = self.first()
-        assert first is not None
-        wait = (first.tag - self.served) / self.level * NS_PER_S if self.level > 0 else inf
-        self.due_ns = self.since_ns + round(wait) if wait < inf else inf
-
-    def first(self) -> Flow | None:
-        """The flow that finishes first; entries of flows that left are thrown away here."""
-        heap = self.heap
-        while heap:
-            _, entry, flow = heap[0]
-            if flow.group is self and flow.slot == entry:
-                return flow
-            heappop(heap)
-        return None
 
 
 class ClassMedium:
@@ -90,8 +35,8 @@ class ClassMedium:
         self.law = law
         self._hub = hub
         self._by_phi = hub is not None  # a limit on rates parts the flows of a level by their weight
-        self._classes: dict[tuple[float, float, bool, bool], _Class] = {}
-        self._order: list[_Class] = []  # by bound, ascending
+        self._classes: dict[tuple[float, float, bool, bool], FlowClass] = {}
+        self._order: list[FlowClass] = []  # by bound, ascending
         self._active = 0  # stations with flows
         self._load = 0.0
         self._most = 0.0  # load if every flow were at its bound, but for the vast ones
@@ -102,7 +47,7 @@ class ClassMedium:
         self._coupled = False
         self._has: tuple[bool, ...] = (False, False)  # flows down, up
         self._offers: list[Offers | None] = [None, None]  # by direction: down, up
-        self._fresh: list[_Class] = []  # classes that have not started yet
+        self._fresh: list[FlowClass] = []  # classes that have not started yet
         self._sequence = 0
         self._level = inf  # what a flow without a bound would get
         self._limits = NO_LIMITS  # bit/s a flow: down, up
@@ -138,7 +83,7 @@ class ClassMedium:
 
     def left_bits(self, flow: Flow) -> float:
         """Bits of a flow that have not left by now."""
-        group: _Class = flow.group
+        group: FlowClass = flow.group
         served = group.served + group.level * ((self.env.now - group.since_ns) / NS_PER_S)
         return min(flow.bits, max(0.0, (flow.tag - served) * flow.phi))
 
@@ -198,7 +143,7 @@ class ClassMedium:
         if group.head is not None and tag < group.head.tag:
             group.head = None
 
-    def _class_of(self, flow: Flow) -> tuple[float, float, _Class]:
+    def _class_of(self, flow: Flow) -> tuple[float, float, FlowClass]:
         """Weight, load and class of a flow; its station remembers them for when it is alone again."""
         station = flow.station
         own = station.rate_bps if flow.own_bps is None else flow.own_bps
@@ -207,13 +152,13 @@ class ClassMedium:
         key = (limit / phi, phi if self._by_phi else 0.0, flow.uplink, flow.through)
         group = self._classes.get(key)
         if group is None:
-            group = self._classes[key] = _Class(key)
+            group = self._classes[key] = FlowClass(key)
         if len(station.flows) == 1 and flow.plain:
             station.solo = (flow.through, phi, load, group)
         return phi, load, group
 
     def _quit(self, flow: Flow) -> None:
-        group: _Class = flow.group
+        group: FlowClass = flow.group
         flow.group = None
         group.count -= 1
         if group.head is flow:
@@ -276,7 +221,7 @@ class ClassMedium:
                 left -= group.bound * group.load
                 load -= group.load
             return inf
-        bounds = [(min(group.bound, _limit(group, down_bps, up_bps)), group.load) for group in self._order]
+        bounds = [(min(group.bound, group.limit(down_bps, up_bps)), group.load) for group in self._order]
         for bound, share in sorted(bounds):
             if bound * load > left:
                 return left / load
@@ -317,7 +262,7 @@ class ClassMedium:
         found = [0.0, 0.0]
         for group in self._order:
             if group.through:
-                level = min(group.bound, self._level, _limit(group, *self._limits))
+                level = min(group.bound, self._level, group.limit(*self._limits))
                 found[group.uplink] += level * group.phi * group.count
         return found[0], found[1]
 
@@ -330,7 +275,7 @@ class ClassMedium:
         now, level, order = self.env.now, self._level, self._order
         if self._limits is not NO_LIMITS or self._applied_limits is not NO_LIMITS:
             for group in order:
-                group.go_on(min(level, _limit(group, *self._limits)), now)
+                group.go_on(min(level, group.limit(*self._limits)), now)
         else:
             for group in self._fresh:
                 group.go_on(level, now)
@@ -354,7 +299,7 @@ class ClassMedium:
         finished: list[Flow] = []
         for group in self._order:
             if group.due_ns <= now:
-                self._collect(group, now, finished)
+                group.collect(now, finished)
         self._ending = True
         for flow in finished:
             flow.left = 0.0
@@ -363,23 +308,3 @@ class ClassMedium:
             flow.on_done()
         self._ending = False
         self._settle()
-
-    def _collect(self, group: _Class, now: float, finished: list[Flow]) -> None:
-        """Flows of a class whose last bit leaves within half a nanosecond of now."""
-        group.advance(now)
-        group.head = None
-        reached = group.served + group.level * HALF_NS / NS_PER_S
-        heap = group.heap
-        while heap:
-            tag, entry, flow = heap[0]
-            if flow.group is group and flow.slot == entry:
-                if tag > reached:
-                    break
-                finished.append(flow)
-            heappop(heap)
-
-
-def _limit(group: _Class, down_bps: float, up_bps: float) -> float:
-    if not group.through:
-        return inf
-    return (up_bps if group.uplink else down_bps) / group.phi

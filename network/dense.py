@@ -4,95 +4,22 @@ All flows stand in arrays; an event or a tick costs O(flows) in numpy, a few mic
 of a millisecond for ten thousand. While nobody is on the air there are no ticks.
 """
 
-from dataclasses import dataclass
 from math import inf
-from typing import Any, Literal
 
 import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from network.band import Band, BandFull
 from network.fading import BlockFading
 from network.flow import Flow, RadioStation, Station
 from network.hub import Hub, Offers
 from network.levels import Floats, water_level
-from network.ratemaps import RateMap
 from network.sharing import UNLIMITED_BPS, Sharing
+from network.table import Table
 from network.timer import LazyTimer
 from network.units import NS_PER_S
-
-HALF_NS = 0.5000001  # the clock resolves no less; the rest is for rounding
-
-
-@dataclass(frozen=True)
-class Band:
-    """``bandwidth_hz`` of spectrum and the efficiency reached on it, ``scale`` of which is left by all that is lost on the way.
-
-    ``split``: ``none`` (each transmission uses the whole band), ``equal`` (the active stations have equal parts of it) or
-    ``assigned`` (each flow has what its sender was given). A part p of the band at fixed transmit power carries
-    ``p B efficiency(snr / p)``: the power that stays meets less noise.
-    """
-
-    bandwidth_hz: float
-    efficiency: RateMap
-    split: Literal["none", "equal", "assigned"] = "none"
-    scale: float = 1.0
-
-    def rate(self, snr: float, part: float = 1.0) -> float:
-        """bit/s at a ratio (linear, over the whole band) on a part of the band, above 0 and at most 1."""
-        return float(self.efficiency(snr / part)) * (part * self.bandwidth_hz * self.scale)
-
-    def rates(self, snr: NDArray[np.float32], part: Floats | float) -> NDArray[Any]:
-        """The same for arrays, in single precision and unchecked."""
-        if isinstance(part, float) and part == 1.0:
-            return self.efficiency.quick(snr) * np.float32(self.bandwidth_hz * self.scale)
-        narrow = (snr / part).astype(np.float32)
-        return np.asarray(self.efficiency.quick(narrow) * (part * self.bandwidth_hz * self.scale))
-
-
-class BandFull(ValueError):
-    """More bandwidth was assigned than the band has."""
-
-
-class _Table:
-    """A flow a column, without gaps; the last one moves to where one leaves."""
-
-    def __init__(self) -> None:
-        self.flows: list[Flow] = []
-        self.left = np.zeros(16)  # bits
-        self.rate = np.zeros(16)  # bit/s
-        self.own = np.zeros(16)  # bit/s, alone on its part of the band
-        self.snr = np.zeros(16, np.float32)
-        self.keys = np.zeros(16, np.uint64)
-        self.weight = np.zeros(16)
-        self.shared = np.zeros(16)  # flows of the same station
-        self.part = np.zeros(16)  # of the band
-        self.cap = np.zeros(16)  # bit/s, the flow's own limit
-        self.up = np.zeros(16, np.bool_)
-        self.through = np.zeros(16, np.bool_)
-
-    def _columns(self) -> list[str]:
-        return ["left", "rate", "own", "snr", "keys", "weight", "shared", "part", "cap", "up", "through"]
-
-    def add(self, flow: Flow) -> int:
-        """A blank column."""
-        slot = len(self.flows)
-        if slot == len(self.left):
-            for name in self._columns():
-                column = getattr(self, name)
-                setattr(self, name, np.concatenate([column, np.zeros_like(column)]))
-        self.flows.append(flow)
-        return slot
-
-    def drop(self, flow: Flow) -> None:
-        """Take a column out."""
-        slot, last = flow.slot, self.flows.pop()
-        if last is flow:
-            return
-        for name in self._columns():
-            column = getattr(self, name)
-            column[slot] = column[len(self.flows)]
-        self.flows[slot], last.slot = last, slot
+from network.virtual_time import HALF_NS
 
 
 class DenseMedium:
@@ -111,7 +38,7 @@ class DenseMedium:
         self.law = law
         self.fading = fading
         self._hub = hub
-        self._table = _Table()
+        self._table = Table()
         self._stations: dict[RadioStation, None] = {}
         self._since_ns = env.now
         self._limits = (inf, inf)

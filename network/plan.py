@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
 
-from network.dense import Band
+from network.band import Band
 from network.fading import BlockFading
 from network.framing import Connection, Framing
 from network.mobility import Place, Position

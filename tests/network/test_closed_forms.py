@@ -10,8 +10,9 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from network.band import Band, BandFull
 from network.classes import ClassMedium
-from network.dense import Band, BandFull, DenseMedium
+from network.dense import DenseMedium
 from network.fading import BlockFading
 from network.flow import Flow, Medium, RadioStation, Station
 from network.queueing import QueueMedium

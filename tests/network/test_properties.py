@@ -9,8 +9,8 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from network.band import Band
 from network.classes import ClassMedium
-from network.dense import Band
 from network.fading import BlockFading
 from network.flow import Flow, Station
 from network.hub import Hub

@@ -8,7 +8,7 @@ import pytest
 import simpy
 
 from network.attachment import Attachment
-from network.dense import Band
+from network.band import Band
 from network.framing import Connection, Framing
 from network.mobility import Area, Fixed, RandomWaypoint, Track
 from network.pathloss import LogDistance

@@ -1,0 +1,173 @@
+"""Nodes: what devices, edge servers and the server are to a protocol."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from actors.tape import Handle
+from emulator.engine import Engine
+from emulator.learning.meter import Cost, measure
+from emulator.tasks import ProtocolError
+from emulator.verbs import Compute, Send, Verb
+from network.attachment import Attachment, Signal
+from network.topology import Edge
+from network.transfer import Way
+
+
+class Prediction(NamedTuple):
+    """What a compute would cost on a node: nominal seconds without queueing, FLOPs, bytes touched, peak memory."""
+
+    seconds: float
+    flops: int
+    bytes: int
+    peak_bytes: int
+
+
+class Channel(NamedTuple):
+    """A device's own connection: rates in bit/s when alone on it, one-way latency in seconds to the server.
+
+    In a cell with a radio the rates are those at the mean signal, over the whole band; ``signal`` tells band and signal,
+    and ``uplink_on`` what a part of the band would carry.
+    """
+
+    uplink_bps: float
+    downlink_bps: float
+    latency_s: float
+    signal: Signal | None = None
+
+    def uplink_on(self, bandwidth_hz: float) -> float:
+        """Uplink bit/s on ``bandwidth_hz`` of the band at the mean signal; raises ProtocolError without a radio."""
+        if self.signal is None:
+            raise ProtocolError("bandwidth can be assigned in cells with a radio only")
+        return self.signal.uplink_on(bandwidth_hz)
+
+
+class Processor:
+    """One compute at a time, first come, first served."""
+
+    def __init__(self) -> None:
+        self._serving: Compute | None = None
+        self._queue: deque[Compute] = deque()
+
+    def enter(self, compute: Compute) -> None:
+        """Serve now or queue."""
+        if self._serving is None:
+            self._serving = compute
+            compute.serve()
+        else:
+            self._queue.append(compute)
+
+    def leave(self, compute: Compute) -> None:
+        """The compute has ended or was cut off; the next one starts at once."""
+        if compute is not self._serving:
+            if compute in self._queue:
+                self._queue.remove(compute)
+            return
+        self._serving = self._queue.popleft() if self._queue else None
+        if self._serving is not None:
+            self._serving.serve()
+
+
+class Node:
+    """A device or the server, as a protocol sees it: ``compute``, ``send``, ``predict``, ``profile``, ``channel``.
+
+    ``data`` is the handle of a device's own shard and ``samples`` their number; ``lane`` is its place on the tape.
+    """
+
+    def __init__(self, engine: Engine, name: str, lane: int, machine: "Machine") -> None:
+        self.engine = engine
+        self.name = name
+        self.lane = lane
+        self.profile = machine.profile
+        self.processor = Processor()
+        self.under_way: dict[Verb, None] = {}
+        self.samples = 0
+        self._data: Handle | None = None
+        self._machine = machine
+        self._durations: dict[Cost, int] = {}
+        self.lost = False
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def data(self) -> Handle:
+        """This device's own training data (a shard); raises ProtocolError for the server, which has none."""
+        if self._data is None:
+            raise ProtocolError(f"{self.name} has no data of its own")
+        return self._data
+
+    def give(self, data: Handle, samples: int) -> None:
+        """Put a shard of ``samples`` on this device."""
+        self._data, self.samples = data, samples
+
+    def compute(self, step: Callable[..., Any], *inputs: Any, **settings: Any) -> Compute:
+        """Run ``step(*inputs, **settings)`` here: real tensor work, and virtual seconds from its measured cost.
+
+        ``inputs`` are values at this node, verbs that will give one, or plain data (seeds, numbers); ``settings`` are
+        static and hashable. Gives one value, or a tuple of values where the step returns a tuple.
+        """
+        return Compute(self, (step, inputs, settings))
+
+    def send(self, value: Any, *, to: "Node", kind: str, bandwidth_hz: float | None = None) -> Send:
+        """Send a value that is here to another node: virtual seconds from its real bytes. Gives the value there.
+
+        ``bandwidth_hz``: what the protocol gives this transfer of a cell whose band is ``assigned``.
+        """
+        return Send(self, value, to, kind, bandwidth_hz)
+
+    def predict(self, step: Callable[..., Any], *inputs: Any, **settings: Any) -> Prediction:
+        """What ``compute`` would cost here, nominally: no queue, no future draw. Costs no virtual time."""
+        specs = tuple(item.spec if isinstance(item, Handle) else item for item in inputs)
+        _, cost = measure(step, specs, settings)
+        return Prediction(self.duration_ns(cost) / 1e9, cost.flops, cost.bytes, cost.peak_bytes)
+
+    def channel(self) -> Channel:
+        """This device's own connection as it is now; raises ProtocolError for the server."""
+        attachment = self._machine.attachment
+        if not isinstance(attachment, Attachment):
+            raise ProtocolError(f"{self.name} has no channel of its own; ask a device")
+        downlink, uplink = attachment.rates()
+        return Channel(uplink, downlink, attachment.latency_ns() / 1e9, attachment.signal())
+
+    def duration_ns(self, cost: Cost) -> int:
+        """Nanoseconds that a compute of this cost takes here."""
+        found = self._durations.get(cost)
+        if found is None:
+            found = self._durations[cost] = round(self._machine.seconds(cost) * 1e9)
+        return found
+
+    @property
+    def attachment(self) -> Attachment | Edge | None:
+        """Where a device or an edge server hangs on the network; None for the server."""
+        return self._machine.attachment
+
+    @property
+    def edge(self) -> "Node | None":
+        """The edge server at the site of this device's cell; None where there is none."""
+        attachment = self._machine.attachment
+        return self.engine.edges.get(attachment.site) if isinstance(attachment, Attachment) else None
+
+    def way(self, to: "Node") -> Way:
+        """The way from here to another node; raises ProtocolError where the network has none."""
+        here, there = self.attachment, to.attachment
+        if there is None and here is not None:
+            return here.to_server
+        if here is None and there is not None:
+            return there.from_server
+        if isinstance(here, Attachment) and isinstance(there, Edge) and here.site == there.site:
+            return here.to_edge
+        if isinstance(here, Edge) and isinstance(there, Attachment) and here.site == there.site:
+            return there.from_edge
+        raise ProtocolError(
+            f"{self.name} cannot send to {to.name}: the network joins devices to the server, and devices and the server to "
+            "the edge of the devices' site"
+        )
+
+
+class Machine(NamedTuple):
+    """What a node runs on: its profile, its connection, and how long a cost takes."""
+
+    profile: Any
+    attachment: Attachment | Edge | None
+    seconds: Callable[[Cost], float]
