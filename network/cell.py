@@ -82,10 +82,11 @@ class Cell:
 
     @property
     def busy(self) -> bool:
-        """Whether a transfer has to ask the cell for anything: headers, connections, losses, draws, traces."""
+        """Whether a transfer has to ask the cell for anything: bands, headers, connections, losses, draws, traces."""
         plan = self.plan
         drawn = plan.radio is not None and plan.radio.fading is not None and plan.radio.fading.mode == "transfer"
-        return bool(plan.framing.header_bytes or plan.connection.asks() or plan.loss or drawn or self._traces)
+        asks = plan.kind == "assigned" or plan.connection.asks() or drawn
+        return bool(asks or plan.framing.header_bytes or plan.loss or self._traces)
 
     def begin(self) -> None:
         """A transfer begins in this cell."""
