@@ -11,8 +11,10 @@ from pydantic import Field, model_validator
 from emulator.quantities import Decibels, Frequency, PositiveDuration, PositiveLength, PowerLevel
 from emulator.section import Section, wrong
 from network import dcf, harq
+from network.aloha import LoRaCell
 from network.band import Band
 from network.fading import BlockFading
+from network.lora import LoRa
 from network.pathloss import FreeSpace, InH, LogDistance, PathLoss, UMa, UMi
 from network.plan import Fading, Radio
 from network.radio import LinkBudget
@@ -44,6 +46,23 @@ class ContentionSettings(Section):
 def _efficiency(contention: ContentionSettings, rate_bps: float, stations: int) -> float:
     timing = TIMINGS[contention.timing]
     return dcf.efficiency(max(1, stations), rate_bps, contention.frame, timing, contention.aggregated)
+
+
+class LoRaSettings(Section):
+    """A LoRa cell: frames at random, lost where they overlap. EU868's figures by default."""
+
+    spreading_factor: int = Field(default=7, ge=7, le=12)
+    channels: int = Field(default=8, ge=1, le=64, description="orthogonal, drawn for each frame")
+    duty_cycle: float = Field(default=0.01, gt=0, le=1, description="share of time on air of a device")
+    downlink_duty_cycle: float = Field(default=0.1, gt=0, le=1, description="of the gateway, for all downlinks")
+    backoff: float = Field(
+        default=3.0, ge=0, le=1000, description="longest random wait after a collision, in times on air"
+    )
+
+    def build(self) -> LoRaCell:
+        """As the network runs it, on 125 kHz, coding rate 4/5."""
+        radio = LoRa(self.spreading_factor)
+        return LoRaCell(radio, self.channels, self.duty_cycle, self.downlink_duty_cycle, self.backoff)
 
 
 class PathLossSettings(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from emulator.air import ContentionSettings, RadioSettings, TraceSettings
+from emulator.air import ContentionSettings, LoRaSettings, RadioSettings, TraceSettings
 from emulator.nearest import unknown
 from emulator.presets import load_preset, preset_names
 from emulator.quantities import Decibels, Duration, PositiveDuration, Rate
@@ -18,7 +18,7 @@ from network.sharing import EqualAirtime, EqualPackets
 
 CellName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 PresetName = Annotated[str, *known("a preset", preset_names())]
-Sharing = Literal["dedicated", "shared", "fifo", "airtime", "dcf", "fdma", "assigned"]
+Sharing = Literal["dedicated", "shared", "fifo", "airtime", "dcf", "fdma", "assigned", "lora"]
 RADIO_ONLY = ("fdma", "assigned")
 GIVEN_RATES = ("dedicated", "shared", "fifo")
 SPLITS: dict[str, Literal["none", "equal", "assigned"]] = {"fdma": "equal", "assigned": "assigned"}
@@ -60,7 +60,8 @@ class CellSettings(Section):
     sharing: Sharing = Field(
         default="dedicated",
         description="dedicated: each device its own rates; shared: one capacity, fair by rate; fifo: one transfer at a time; "
-        "airtime: equal time; dcf: equal packets, as 802.11; fdma: equal parts of the band; assigned: by the protocol",
+        "airtime: equal time; dcf: equal packets, as 802.11; fdma: equal parts of the band; assigned: by the protocol; "
+        "lora: frames at random",
     )
     duplex: Literal["full", "half"] = Field(
         default="full", description="half: both directions take turns on one medium"
@@ -75,6 +76,7 @@ class CellSettings(Section):
     )
     contention: ContentionSettings | None = Field(default=None, description="dcf: Bianchi's efficiency instead")
     radio: RadioSettings | None = Field(default=None, description="rates follow from the signal")
+    lora: LoRaSettings | None = Field(default=None, description="of a lora cell")
     framing: FramingSettings | None = None
     connection: ConnectionSettings | None = None
     loss: float = Field(default=0.0, ge=0, lt=1, description="probability that a whole transfer has to be sent again")
@@ -110,10 +112,16 @@ class CellSettings(Section):
             yield f"capacity: got one for a {kind} cell; expected it for shared and fifo cells only"
         if kind in ("shared", "fifo") and self.capacity is None and self.traces is None:
             yield f"capacity: missing; expected what a {kind} cell carries in all"
-        if self.duplex == "half" and kind in ("dedicated", *RADIO_ONLY):
+        if self.duplex == "half" and kind in ("dedicated", "lora", *RADIO_ONLY):
             yield f"duplex: got half for a {kind} cell; expected full: its directions never meet"
         if self.efficiency is not None and kind not in ("airtime", "dcf"):
             yield f"efficiency: got one for a {kind} cell; expected it for airtime and dcf cells only"
+        if self.lora is not None and kind != "lora":
+            yield f"lora: got it for a {kind} cell; expected sharing: lora"
+        if kind == "lora" and (self.framing is not None or self.connection is not None):
+            yield "framing: got headers or connections in a lora cell; expected neither: its frames have their own"
+        if kind == "lora" and (self.radio is not None or self.uplink is not None or self.downlink is not None):
+            yield "uplink: got a rate or a radio in a lora cell; expected neither: its rates follow from the spreading factor"
         yield from self._law_findings()
 
     def _law_findings(self) -> Iterator[str]:
@@ -149,6 +157,7 @@ class CellSettings(Section):
             self.loss, self.site, (self.position[0], self.position[1]), seed,
             traces.downlink.build() if traces is not None and traces.downlink is not None else None,
             traces.uplink.build() if traces is not None and traces.uplink is not None else None,
+            (self.lora or LoRaSettings()).build() if self.sharing == "lora" else None,
         )  # fmt: skip
 
 

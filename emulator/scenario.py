@@ -98,10 +98,12 @@ class Scenario(Section):
 
     def _place_findings(self, group: DeviceGroup, cell: CellSettings) -> Iterator[str]:
         """What a group says that its cell has no use for."""
-        for key in ("uplink", "downlink", "traces") if cell.radio is not None else ("distance", "mobility"):
+        radio = cell.radio is not None
+        strange = ["uplink", "downlink", "traces"] if radio or cell.sharing == "lora" else []
+        for key in strange + ([] if radio else ["distance", "mobility"]):
             if getattr(group, key) is not None:
-                kind = "with" if cell.radio is not None else "without"
-                yield f"{key}: got one in cell {group.cell}, which is {kind} a radio; expected none"
+                kind = "a LoRa cell" if cell.sharing == "lora" else f"with{'' if radio else 'out'} a radio"
+                yield f"{key}: got one in cell {group.cell}, which is {kind}; expected none"
         if group.traces is not None and cell.sharing not in ("dedicated", "shared", "fifo"):
             yield f"traces: got them in a {cell.sharing} cell; expected a dedicated, shared or fifo one"
         if group.weight != 1 and cell.sharing not in ("shared", "airtime"):

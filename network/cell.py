@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import simpy
 
+from network.aloha import AlohaMedium, LoRaStation
 from network.classes import ClassMedium
 from network.dense import DenseMedium
 from network.fading import uniform
@@ -17,7 +18,7 @@ from network.sharing import FairRate
 from network.traces import RateTrace
 from network.varying import Varying
 
-CellMedium = ClassMedium | DenseMedium | QueueMedium
+CellMedium = ClassMedium | DenseMedium | QueueMedium | AlohaMedium
 
 # Salts that part one key's random numbers by what they decide.
 SHADOW, SIGHT, UPLINK, DOWNLINK = 0x51AD0, 0x516E7, 0x0F4DE, 0x0FA1D
@@ -62,6 +63,9 @@ class Cell:
     def _media(self, above: Above) -> tuple[CellMedium, CellMedium]:
         if self.plan.kind == "dedicated":
             return above.wires
+        if self.plan.lora is not None:
+            air = AlohaMedium(self.env, self.plan.lora)
+            return air, air
         down = self._medium(False, above.hub)
         return down, down if self.plan.duplex == "half" else self._medium(True, above.hub)
 
@@ -99,7 +103,7 @@ class Cell:
         self.active -= 1
 
     def _varying(self, trace: RateTrace, medium: CellMedium) -> Varying:
-        assert not isinstance(medium, DenseMedium)
+        assert not isinstance(medium, DenseMedium | AlohaMedium)
 
         def follow(now_ns: int) -> int | None:
             rate, then = trace.at(now_ns)
@@ -107,6 +111,12 @@ class Cell:
             return then
 
         return Varying(self.env, follow, lambda: self.active > 0)
+
+    def lora_stations(self, device: int) -> tuple[LoRaStation, LoRaStation]:
+        """(down, up) stations of a device in a LoRa cell."""
+        assert self.plan.lora is not None
+        key = device ^ self._salt
+        return LoRaStation(self.plan.lora.rate_bps(False), key), LoRaStation(self.plan.lora.rate_bps(True), key)
 
     # -- radio --------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
 
+from network.aloha import LoRaCell
 from network.band import Band
 from network.fading import BlockFading
 from network.framing import Connection, Framing
@@ -14,7 +15,7 @@ from network.ratemaps import RateMap
 from network.sharing import EqualAirtime, EqualPackets, FairRate, Sharing
 from network.traces import RateTrace
 
-Kind = Literal["dedicated", "shared", "fifo", "airtime", "dcf", "fdma", "assigned"]
+Kind = Literal["dedicated", "shared", "fifo", "airtime", "dcf", "fdma", "assigned", "lora"]
 Duplex = Literal["full", "half"]
 
 
@@ -57,7 +58,7 @@ class CellPlan:
     ``dedicated``: every device has its own rates, and the cell never binds. ``half`` duplex: both directions draw on one
     medium, of ``uplink_bps``. ``law`` is the rate law of ``airtime`` and ``dcf``. ``loss``: the probability that an attempt
     at a whole transfer fails and is made again. Jitter is the mean of an exponential delay on top of the latency.
-    ``seed`` keys the cell's air: shadowing, sight and fading of every device in it.
+    ``lora``: of a ``lora`` cell. ``seed`` keys the cell's air: shadowing, sight and fading of every device in it.
     """
 
     name: str
@@ -77,6 +78,7 @@ class CellPlan:
     seed: int = 0
     downlink_trace: RateTrace | None = None
     uplink_trace: RateTrace | None = None
+    lora: LoRaCell | None = None
 
     def sharing(self, uplink: bool) -> Sharing:
         """The rate law in one direction."""
