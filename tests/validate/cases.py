@@ -43,12 +43,12 @@ def _cases() -> dict[str, tuple[object, ...]]:
         cases[f"saturated lock-on {count}"] = _saturated("--lock-on", "--modes", *[FAST] * count)
     for count in (10, 5, 1):
         cases[f"saturated 11n {count}"] = _saturated("--standard", "n", "--modes", *[HT] * count)
+        cases[f"saturated 11n rts {count}"] = _saturated("--standard", "n", "--rts", "--modes", *[HT] * count)
         cases[f"uploads {count}"] = _uploads(WIFI_BYTES, [FAST] * count)
     for count in (5, 1):
         for access in ("", " rts"):
             more = ["--standard", "n"] + (["--rts"] if access else [])
             cases[f"uploads 11n{access} {count}"] = _uploads(HT_BYTES, [HT] * count, *more)
-        cases[f"saturated 11n rts {count}"] = _saturated("--standard", "n", "--rts", "--modes", *[HT] * count)
     for count in (10, 5, 2):
         modes = [SLOW] + [FAST] * (count - 1)
         cases[f"saturated mixed {count}"] = _saturated("--seconds", 10, "--modes", *modes)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -43,7 +42,8 @@ class Report(list[Row]):
 
     def __str__(self) -> str:
         parts = []
-        for table, rows in groupby(self, key=lambda row: row.table):
+        for table in dict.fromkeys(row.table for row in self):
+            rows = (row for row in self if row.table == table)
             head = f"## {table}\n\n| case | model | ns-3 | difference | runs |\n|---|---|---|---|---|\n"
             parts.append(head + "\n".join(map(str, rows)))
         return "\n\n".join(parts)

@@ -79,9 +79,9 @@ def test_slow_access_links_leave_their_share_to_the_others_within_1_percent(ns3:
     ("queue", "rate_bps", "mean_within", "last_within"),
     [
         ("fq_codel", cases.FAST_LINK_BPS, 0.01, 0.01),
-        ("fq_codel", cases.LINK_BPS, 0.15, 0.12),
-        ("fifo", cases.FAST_LINK_BPS, 0.15, 0.05),
-        ("fifo", cases.LINK_BPS, 0.10, 0.02),
+        ("fq_codel", cases.LINK_BPS, 0.20, 0.10),
+        ("fifo", cases.FAST_LINK_BPS, 0.10, 0.05),
+        ("fifo", cases.LINK_BPS, 0.05, 0.01),
     ],
 )
 def test_other_queues_as_found(
@@ -138,24 +138,28 @@ def test_bianchi_within_2_percent_up_to_10(count: int, lock_on: bool, ns3: Simul
     kind = "receivers lock on: EIFS" if lock_on else "4 dB needed: DIFS"
     difference = report.add(
         f"Saturated UDP, 802.11a 54 Mbit/s, {kind}: Mbit/s",
-        f"{count} stations",
+        f"n = {count}",
         expected / MEGA,
         [sum(run) / MEGA for run in runs],
     )
-    # Two stations: 2.5 % with DIFS. The colliders wait for an acknowledgement (45 us) first, and there is nobody else.
+    # Two stations are 2.5 % off with DIFS: the rule does not hold there, and 3 % is what was found.
     assert abs(difference) < (0.02 if count <= 10 and (lock_on or count != 2) else 0.03)
 
 
-@pytest.mark.parametrize(("access", "count"), [("", 1), ("", 5), ("", 10), (" rts", 1), (" rts", 5)])
+@pytest.mark.parametrize(("access", "count"), [("", 1), ("", 5), ("", 10), (" rts", 5), (" rts", 10)])
 def test_aggregation_as_found(access: str, count: int, ns3: Simulations, report: Report) -> None:
-    # 28 frames: what 5.484 ms at 65 Mbit/s hold. The model knows basic access only.
-    expected = HT_RATE_BPS * efficiency(count, HT_RATE_BPS, PAYLOAD, DCF_11N, 28)
+    # 28 frames: what 5.484 ms at 65 Mbit/s hold. Bianchi's model here is of basic access; with RTS/CTS collisions cost next
+    # to nothing, and the goodput of one station alone should hold for all.
+    alone = fmean(sum(run) / MEGA for run in ns3["saturated 11n rts 1"]["goodput_bps"])
+    basic = HT_RATE_BPS * efficiency(count, HT_RATE_BPS, PAYLOAD, DCF_11N, 28) / MEGA
     runs = [sum(run) / MEGA for run in ns3[f"saturated 11n{access} {count}"]["goodput_bps"]]
+    table = "Saturated UDP, 802.11n HT MCS 7, 20 MHz: Mbit/s"
     if access:
-        expected = MEGA * fmean(sum(run) / MEGA for run in ns3["saturated 11n rts 1"]["goodput_bps"])
-    name = f"{count} stations{', RTS/CTS, against one alone' if access else ''}"
-    difference = report.add("Saturated UDP, 802.11n HT MCS 7, 20 MHz: Mbit/s", name, expected / MEGA, runs)
-    assert abs(difference) < (0.02 if access or count == 1 else 0.06 if count == 5 else 0.15)
+        assert abs(report.add(table, f"n = {count}, RTS/CTS, against one alone", alone, runs)) < 0.02
+    else:
+        assert (
+            abs(report.add(table, f"n = {count}, against Bianchi", basic, runs)) < {1: 0.01, 5: 0.08, 10: 0.15}[count]
+        )
 
 
 @pytest.mark.parametrize("count", [2, 5, 10])
@@ -169,7 +173,7 @@ def test_one_slow_station_slows_all_alike(count: int, ns3: Simulations, report: 
     table = "Saturated UDP, one station at 6, the others at 54 Mbit/s: Mbit/s of each"
     by_frames = mixed_saturation_bps(rates, PAYLOAD, DCF_11A) / MEGA
     by_goodput = share_bps(EqualPackets(lambda stations: 1.0), alone)[0] / MEGA
-    bianchi = EqualPackets(lambda stations: efficiency(stations, RATE_BPS, PAYLOAD, DCF_11A))
+    bianchi = EqualPackets(lambda stations: efficiency(max(1, stations), RATE_BPS, PAYLOAD, DCF_11A))
     by_efficiency = share_bps(bianchi, rates)[0] / MEGA
     frames = report.add(table, f"{count} stations, Bianchi with each frame's own time", by_frames, each)
     goodput = report.add(table, f"{count} stations, equal packets, rates = goodput alone", by_goodput, each)
@@ -204,7 +208,7 @@ def test_lte_uplink_is_shared_equally_within_3_percent(count: int, ns3: Simulati
     runs = [run["up_bps"] for run in ns3[f"lte {count}"]["runs"]]
     report.add(
         "LTE 20 MHz, round robin, uplink: Mbit/s of each",
-        f"{count} UEs",
+        f"n = {count}",
         expected[0] / MEGA,
         [m / MEGA for m in means(runs)],
     )
@@ -220,7 +224,7 @@ def test_lte_downlink_is_shared_in_whole_resource_block_groups(count: int, ns3: 
     used = 25 // count * count / 25 if count <= 25 else 1.0
     each = [m / MEGA for m in means(runs)]
     table = "LTE 20 MHz, round robin, downlink: Mbit/s of each"
-    plain = report.add(table, f"{count} UEs", shared / MEGA, each)
-    whole = report.add(table, f"{count} UEs, whole groups", shared * used / MEGA, each)
+    plain = report.add(table, f"n = {count}", shared / MEGA, each)
+    whole = report.add(table, f"n = {count}, whole groups", shared * used / MEGA, each)
     assert abs(whole) < 0.02
     assert (abs(plain) < 0.03) == (used == 1.0)

@@ -43,6 +43,7 @@ def fresh(seed: int) -> None:
     _here.Forget()
     ns.RngSeedManager.SetSeed(1)
     ns.RngSeedManager.SetRun(seed)
+    ns.RngSeedManager.ResetNextStreamIndex()  # else a run would depend on those before it
 
 
 def watch(application: Any, from_s: float = 0.0) -> None:

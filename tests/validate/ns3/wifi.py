@@ -11,8 +11,10 @@ from arrivals import completions, fresh, ns, say, totals, watch
 RSS_DBM = -50.0  # above the energy detection threshold: a station sees any transmission as a busy medium
 UDP_BYTES = 1472  # with 8 of UDP and 20 of IP: a packet of 1500 bytes
 SEGMENT_BYTES = 1448  # with 32 of TCP (timestamps) and 20 of IP: a packet of 1500 bytes
-START_S = 1.0  # by then every station is associated
+START_S = 3.0  # by 1 s every station is associated
 JITTER_S = 1e-3  # TCP uploads start within this after START_S
+GREETING_S = 0.02  # UDP: every station first has the medium to itself for so long
+GREETINGS = 5
 WARM_UP_S = 0.5  # UDP: from the first packet to the first that counts
 
 STANDARDS = {
@@ -102,6 +104,11 @@ def saturation(
         port = 5000 + index
         source = ns.OnOffHelper("ns3::UdpSocketFactory", ns.InetSocketAddress(target, port).ConvertTo())
         source.SetConstantRate(ns.DataRate(int(offered_bps / len(modes))), UDP_BYTES)
+        # Block acknowledgement is agreed upon with the first frames. Lost in collisions, the agreement may never come.
+        greeting = ns.UdpClientHelper(ns.InetSocketAddress(target, port).ConvertTo())
+        greeting.SetAttribute("MaxPackets", ns.UintegerValue(GREETINGS))
+        greeting.SetAttribute("Interval", ns.TimeValue(ns.MilliSeconds(1)))
+        greeting.Install(stations.Get(index)).Start(ns.Seconds(START_S - GREETING_S * (index + 1)))
         source.Install(stations.Get(index)).Start(ns.Seconds(START_S + starts.GetValue(0.0, WARM_UP_S / 10)))
         sink = ns.PacketSinkHelper(
             "ns3::UdpSocketFactory", ns.InetSocketAddress(ns.Ipv4Address.GetAny(), port).ConvertTo()
