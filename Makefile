@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+NS3 := .venv-ns3
+NS3_READY := $(NS3)/.ready
 SCENARIO ?= scenarios/quickstart.yaml
 
-.PHONY: run test check bench reproduce clean
+.PHONY: run test check bench reproduce validate clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,5 +33,14 @@ reproduce: $(READY)
 	$(BIN)/emulator fetch fashion-mnist
 	$(BIN)/python -m pytest -o addopts="-v --strict-markers -p no:cacheprovider" tests/reproduce
 
+$(NS3_READY):
+	$(PYTHON) -m venv $(NS3)
+	$(NS3)/bin/pip install --quiet --disable-pip-version-check ns3==3.44.post0
+	touch $(NS3_READY)
+
+# The network model against the simulator ns-3, in an environment of its own (520 MB; needs a C++ compiler).
+validate: $(READY) $(NS3_READY)
+	$(BIN)/python -m pytest -o addopts="-v --strict-markers -p no:cacheprovider" tests/validate
+
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(NS3) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
