@@ -13,14 +13,16 @@ from emulator.section import Section, wrong
 from network import dcf, harq
 from network.aloha import LoRaCell
 from network.band import Band
+from network.columns import ColumnError
 from network.fading import BlockFading
 from network.lora import LoRa
+from network.mobility import Track, read_track
 from network.pathloss import FreeSpace, InH, LogDistance, PathLoss, UMa, UMi
 from network.plan import Fading, Radio
 from network.radio import LinkBudget
 from network.ratemaps import Cqi, Ergodic, NrMcs, RateMap, Shannon, Steps
 from network.sharing import EqualPackets
-from network.traces import RateTrace, TraceError, read_trace
+from network.traces import RateTrace, read_trace
 
 TIMINGS = {
     "802.11a": dcf.DCF_11A, "802.11g": dcf.DCF_11G, "802.11n": dcf.DCF_11N, "802.11ac": dcf.DCF_11AC,
@@ -213,35 +215,53 @@ class RadioSettings(Section):
         return LinkBudget(power_dbm, self.cell_gain, self.device_gain, noise, self.bandwidth)
 
 
-class TraceSettings(Section):
-    """Rates from a file of ``seconds,bit/s`` lines. ``after`` says what comes after its end."""
+class FileSettings(Section):
+    """Something that a file tells. Its digest is written down, so that a scenario's hash covers what the file holds."""
 
     file: str = Field(description="path of the file")
-    after: Literal["loop", "hold", "fail"] = "fail"
-    scale: float = Field(default=1.0, gt=0, description="multiplies all rates")
     sha256: str | None = Field(default=None, description="of the file; written when resolved, checked when given")
 
     @model_validator(mode="before")
     @classmethod
     def _sum_up(cls, data: Any) -> Any:
-        """Write down what the file holds, so that a scenario's hash covers it."""
         if not isinstance(data, dict) or not isinstance(data.get("file"), str):
             return data
         try:
             found = sha256(Path(data["file"]).read_bytes()).hexdigest()
         except OSError as error:
-            raise wrong(
-                f"{data['file']}: cannot be read: {error.strerror}; expected a file of seconds,bit/s lines"
-            ) from None
+            raise wrong(f"{data['file']}: cannot be read: {error.strerror}; expected a file of numbers") from None
         if data.get("sha256") not in (None, found):
             raise wrong(f"{data['file']}: got sha256 {found}; expected {data['sha256']}: the file has changed")
         return {**data, "sha256": found}
+
+
+class TrackSettings(FileSettings):
+    """Places from a file of ``seconds,x,y`` lines (metres); between them straight lines, at both ends standing still."""
 
     @model_validator(mode="after")
     def _reads(self) -> Self:
         try:
             self.build()
-        except TraceError as error:
+        except ColumnError as error:
+            raise wrong(str(error)) from None
+        return self
+
+    def build(self) -> Track:
+        """The track."""
+        return read_track(Path(self.file))
+
+
+class TraceSettings(FileSettings):
+    """Rates from a file of ``seconds,bit/s`` lines. ``after`` says what comes after its end."""
+
+    after: Literal["loop", "hold", "fail"] = "fail"
+    scale: float = Field(default=1.0, gt=0, description="multiplies all rates")
+
+    @model_validator(mode="after")
+    def _reads(self) -> Self:
+        try:
+            self.build()
+        except ColumnError as error:
             raise wrong(str(error)) from None
         return self
 

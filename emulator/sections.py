@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from emulator.air import TraceSettings
+from emulator.air import TraceSettings, TrackSettings
 from emulator.devices.population import Slowdown
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import MODELS
@@ -74,7 +74,11 @@ class SlowdownSettings(Section):
 
 
 class MobilitySettings(Section):
-    """Random waypoint around the cell: straight walks to uniform places, a pause at each."""
+    """Random waypoint around the cell: straight walks to uniform places, a pause at each; or a track from a file."""
+
+    track: TrackSettings | None = Field(
+        default=None, description="places of every device of the group, in place of a walk"
+    )
 
     slowest: Speed = Field(default=0.5, description="uniform speed from here; above zero, or devices come to rest")
     fastest: Speed = 1.5

@@ -66,6 +66,8 @@ def _place(cell: CellSettings, group: DeviceGroup, key: int) -> Place:
     x, y = cell.position
     if group.mobility is not None:
         walk = group.mobility
+        if walk.track is not None:
+            return walk.track.build()
         return RandomWaypoint(key, Area(x, y, walk.radius), walk.slowest, walk.fastest, walk.pause)
     if group.distance is not None:
         return Fixed(x + group.distance, y)

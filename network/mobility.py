@@ -7,8 +7,10 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 from math import cos, hypot, pi, sin, sqrt
+from pathlib import Path
 from typing import Protocol
 
+from network.columns import read_columns
 from network.fading import uniform
 
 Position = tuple[float, float]
@@ -108,3 +110,9 @@ class Track:
         share = (time_s - before) / (after - before)
         (x, y), (to_x, to_y) = self._places[index - 1], self._places[index]
         return x + share * (to_x - x), y + share * (to_y - y)
+
+
+def read_track(path: Path) -> Track:
+    """A track from a file of ``seconds,x,y`` lines (metres). Raises ColumnError with file and line."""
+    rows = read_columns(path, ("seconds", "x", "y"))
+    return Track(tuple(row[0] for row in rows), tuple((row[1], row[2]) for row in rows))

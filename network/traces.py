@@ -1,6 +1,5 @@
 """Rates over time from a file: two columns, virtual seconds and bit/s, as comma-separated text."""
 
-import csv
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,13 +7,14 @@ from math import isfinite
 from pathlib import Path
 from typing import Literal
 
+from network.columns import ColumnError, read_columns
 from network.units import NS_PER_S
 
 After = Literal["loop", "hold", "fail"]
 
 
-class TraceError(ValueError):
-    """A trace is broken, or ended while it was needed; the message names file and line."""
+class TraceError(ColumnError):
+    """A trace is broken, or ended while it was needed; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -67,41 +67,11 @@ class RateTrace:
 def read_trace(path: Path, after: After = "fail", scale: float = 1.0) -> RateTrace:
     """A trace from a file of ``seconds,bit_per_s`` lines; a first line of words is skipped; ``scale`` multiplies rates.
 
-    Raises TraceError with file, line, what was got and what is accepted.
+    Raises ColumnError with file, line, what was got and what is accepted.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TraceError(f"{path}: cannot be read: {error}") from None
-    times: list[int] = []
-    rates: list[float] = []
-    for number, row in enumerate(csv.reader(text.splitlines()), 1):
-        if not row or (number == 1 and not _number(row[0])):
-            continue
-        time_s, rate = _row(f"{path}: line {number}", row)
-        if times and round(time_s * NS_PER_S) <= times[-1]:
-            raise TraceError(
-                f"{path}: line {number}: got {time_s:g} s after {times[-1] / NS_PER_S:g} s; expected a later time"
-            )
-        times.append(round(time_s * NS_PER_S))
-        rates.append(rate * scale)
-    if not times:
-        raise TraceError(f"{path}: got no rows; expected lines of seconds,bit/s")
-    return RateTrace(str(path), tuple(times), tuple(rates), after)
-
-
-def _row(where: str, row: list[str]) -> tuple[float, float]:
-    if len(row) != 2 or not (_number(row[0]) and _number(row[1])):
-        raise TraceError(f"{where}: got {','.join(row)!r}; expected two numbers: seconds,bit/s")
-    time_s, rate = float(row[0]), float(row[1])
-    if time_s < 0 or rate < 0:
-        what, got = ("time", time_s) if time_s < 0 else ("rate", rate)
-        raise TraceError(f"{where}: got a {what} of {got:g}; expected zero or more")
-    return time_s, rate
-
-
-def _number(text: str) -> bool:
-    try:
-        return isfinite(float(text))
-    except ValueError:
-        return False
+    rows = read_columns(path, ("seconds", "bit/s"))
+    broken = next((rate for _, rate in rows if rate < 0), None)
+    if broken is not None:
+        raise TraceError(f"{path}: got a rate of {broken:g}; expected zero or more")
+    times = tuple(round(time_s * NS_PER_S) for time_s, _ in rows)
+    return RateTrace(str(path), times, tuple(rate * scale for _, rate in rows), after)

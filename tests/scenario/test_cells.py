@@ -10,8 +10,10 @@ import simpy
 from emulator.cell_settings import CellSettings
 from emulator.cli import main
 from emulator.devices.profile import KINDS
+from emulator.preparation import draw_fleet
 from emulator.presets import load_preset, preset_names
 from emulator.scenario import build
+from emulator.wiring import wire
 from network.mobility import Fixed
 from network.plan import Access, NetworkPlan
 from network.topology import Network
@@ -78,9 +80,9 @@ def test_a_trace_counts_in_the_hash(tmp_path: Path) -> None:
     [
         ("0,1e6\n2,1e6\n1,1e6\n", "line 3: got 1 s after 2 s; expected a later time"),
         ("0,1e6\n-2,1e6\n", "line 2: got a time of -2; expected zero or more"),
-        ("0,-5\n", "line 1: got a rate of -5; expected zero or more"),
+        ("0,-5\n", "got a rate of -5; expected zero or more"),
         ("1,1e6\n", "got a first time of 1000000000 ns; expected 0"),
-        ("0,fast\n", "line 1: got '0,fast'; expected two numbers: seconds,bit/s"),
+        ("0,fast\n", "line 1: got '0,fast'; expected 2 numbers: seconds,bit/s"),
         ("", "got no rows; expected lines of seconds,bit/s"),
     ],
 )
@@ -103,3 +105,25 @@ def test_a_trace_that_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr().err
     assert "ends at 0.2 s, but virtual time is 0.2 s; expected after: loop or hold" in said
     assert len(list((tmp_path / "runs").rglob("summary.json"))) == 1
+
+
+def test_a_track_from_a_file(tmp_path: Path) -> None:
+    """From 20 to 220 m away in 20 s: the signal falls, and so does the rate; where it stands still it stays."""
+    file = tmp_path / "walk.csv"
+    file.write_text("seconds,x,y\n0,20,0\n20,220,0\n")
+    cell = {"preset": "lte-macro", "radio": {"shadowing": "0 dB", "nearest": "10 m"}}
+    scenario = build(network_of(cell, mobility={"track": {"file": str(file)}}))
+    wiring = wire(scenario, draw_fleet(scenario))
+    network = Network(simpy.Environment(0), wiring.plan)
+    device = network.attach(wiring.accesses[0])
+    rates = []
+    for second in (1, 10, 19, 30, 40):
+        network.env.run(until=second * 10**9)
+        network.send(device.to_server, 1, lambda: None)
+        signal = device.signal()
+        assert signal is not None
+        rates.append(signal.uplink_snr)
+    assert rates[0] > rates[1] > rates[2] > rates[3] == rates[4]
+    with pytest.raises(ValueError, match="line 2: got '3,4'; expected 3 numbers: seconds,x,y"):
+        file.write_text("seconds,x,y\n3,4\n")
+        build(network_of(cell, mobility={"track": {"file": str(file)}}))
