@@ -12,7 +12,7 @@ from emulator.devices.population import Device
 from emulator.learning.datasets import available
 from emulator.learning.models import build, summary
 from emulator.listing import images, table
-from emulator.preparation import Prepared, draw_fleet, prepare
+from emulator.preparation import Prepared, draw_fleet, prepare, try_network
 from emulator.protocols.settings import RoundSettings
 from emulator.rows import Round
 from emulator.scenario import Scenario
@@ -29,7 +29,8 @@ def check(scenario: Scenario) -> None:
 
     Data sets that are not on this machine are not asked for: then only what needs no data is shown.
     """
-    _fleet(draw_fleet(scenario))
+    devices = draw_fleet(scenario)
+    _fleet(devices, try_network(scenario, devices)[1])
     _model(scenario)
     data = scenario.data
     if available(data.dataset, Path(data.root) if data.root else None):
@@ -41,23 +42,27 @@ def check(scenario: Scenario) -> None:
     print(f"{scenario.name}: valid; scenario_sha256 {scenario.sha256()}")
 
 
-def _fleet(devices: Sequence[Device]) -> None:
-    """One row for all devices that differ in nothing but their slowdown."""
-    alike: dict[tuple[object, ...], list[Device]] = {}
-    for device in devices:
-        key = (device.profile.name, device.cell, device.uplink_bps, device.downlink_bps, device.latency_s)
-        alike.setdefault(key, []).append(device)
+def _fleet(devices: Sequence[Device], rates: Sequence[tuple[float, float]]) -> None:
+    """One row for all devices of one profile in one cell; rates are a device's alone in its cell, at the start."""
+    alike: dict[tuple[object, ...], list[tuple[Device, tuple[float, float]]]] = {}
+    for device, both in zip(devices, rates, strict=True):
+        alike.setdefault((device.profile.name, device.cell, device.latency_s), []).append((device, both))
     header = ("profile", "cell", "devices", "compute", "slowdown", "uplink", "downlink", "latency")
     table(f"fleet: {len(devices)} devices", header, [_class(members) for members in alike.values()])
 
 
-def _class(members: Sequence[Device]) -> tuple[object, ...]:
-    one, slow = members[0], [device.slowdown for device in members]
+def _class(members: Sequence[tuple[Device, tuple[float, float]]]) -> tuple[object, ...]:
+    one, slow = members[0][0], [device.slowdown for device, _ in members]
+    down, up = ([both[way] for _, both in members] for way in (0, 1))
     return (
         one.profile.name, one.cell, len(members), COMPUTE.format(one.profile.flop_per_s),
-        f"{min(slow):.2f} to {max(slow):.2f}", RATE.format(one.uplink_bps), RATE.format(one.downlink_bps),
-        DURATION.format(one.latency_s),
+        f"{min(slow):.2f} to {max(slow):.2f}", _range(up), _range(down), DURATION.format(one.latency_s),
     )  # fmt: skip
+
+
+def _range(rates: Sequence[float]) -> str:
+    low, high = (RATE.format(float(f"{rate:.4g}")) for rate in (min(rates), max(rates)))
+    return low if low == high else f"{low} to {high}"
 
 
 def _model(scenario: Scenario) -> None:

@@ -32,6 +32,7 @@ class Prepared:
     parts: tuple[np.ndarray, ...]
     validation: np.ndarray
     counts: np.ndarray
+    rates: tuple[tuple[float, float], ...]  # down, up: bit/s of each device alone in its cell at the start
 
     def holdings(self) -> Holdings:
         """What sources draw on in this process."""
@@ -43,14 +44,16 @@ class Prepared:
             device.name: {
                 "profile": device.profile.name,
                 "cell": device.cell,
-                "uplink_bps": device.uplink_bps,
-                "downlink_bps": device.downlink_bps,
+                "uplink_bps": up,
+                "downlink_bps": down,
                 "latency_s": device.latency_s,
                 "slowdown": device.slowdown,
                 "samples": len(part),
                 "class_counts": counts.tolist(),
             }
-            for device, part, counts in zip(self.plan.devices, self.parts, self.counts, strict=True)
+            for device, part, counts, (down, up) in zip(
+                self.plan.devices, self.parts, self.counts, self.rates, strict=True
+            )
         }
 
 
@@ -64,6 +67,7 @@ def prepare(scenario: Scenario) -> Prepared:
     dataset = _dataset(scenario)
     training, validation = _split(scenario, dataset)
     devices = draw_fleet(scenario)
+    wiring, rates = try_network(scenario, devices)
     generator = stream(scenario.all_seeds.data, "partition")
     try:
         parts = partition(dataset.y_train[training], len(devices), scenario.data.partition, generator)
@@ -71,21 +75,23 @@ def prepare(scenario: Scenario) -> Prepared:
         raise ScenarioError(f"data.partition: {error}") from None
     parts = [training[part] for part in parts]
     info = DATASETS[scenario.data.dataset]
-    plan = _blueprint(scenario, devices, [len(part) for part in parts], _observation(scenario, info, len(validation)))
+    observation = _observation(scenario, info, len(validation))
+    plan = _blueprint(scenario, devices, (wiring, tuple(len(part) for part in parts)), observation)
     counts = class_counts(dataset.y_train, parts, info.classes)
-    return Prepared(plan, dataset, tuple(parts), validation, counts)
+    return Prepared(plan, dataset, tuple(parts), validation, counts, rates)
 
 
-def _wired(scenario: Scenario, devices: tuple[Device, ...]) -> Wiring:
-    """The network, tried out once: a device that its cell cannot serve shows before anything starts."""
+def try_network(scenario: Scenario, devices: tuple[Device, ...]) -> tuple[Wiring, tuple[tuple[float, float], ...]]:
+    """The network, tried out once, and each device's rates (down, up) alone in its cell at the start.
+
+    Raises ScenarioError for a device that its cell cannot serve, before anything starts.
+    """
     wiring = wire(scenario, devices)
     try:
         network = Network(simpy.Environment(0), wiring.plan)
-        for access in wiring.accesses:
-            network.attach(access)
+        return wiring, tuple(network.attach(access).rates() for access in wiring.accesses)
     except ValueError as error:
         raise ScenarioError(f"network.cells: {error}") from None
-    return wiring
 
 
 def _dataset(scenario: Scenario) -> Dataset:
@@ -114,14 +120,15 @@ def _observation(scenario: Scenario, info: DatasetInfo, validation: int) -> Obse
 
 
 def _blueprint(
-    scenario: Scenario, devices: tuple[Device, ...], samples: list[int], observation: Observation
+    scenario: Scenario, devices: tuple[Device, ...], given: tuple[Wiring, tuple[int, ...]], observation: Observation
 ) -> Blueprint:
+    wiring, samples = given
     info = DATASETS[scenario.data.dataset]
     problem = Problem(scenario.model_spec, Normalisation(info.scale, info.mean, info.std))
     entry = path_of(PROTOCOLS[scenario.protocol_name].run)
     return Blueprint(
-        entry, scenario.protocol, problem, scenario.all_seeds, devices, tuple(samples),
-        scenario.server_profile(), _wired(scenario, devices), observation,
+        entry, scenario.protocol, problem, scenario.all_seeds, devices, samples,
+        scenario.server_profile(), wiring, observation,
     )  # fmt: skip
 
 
