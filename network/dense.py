@@ -267,6 +267,7 @@ class DenseMedium:
 
     def apply(self) -> None:
         """Go on at the rates that hold from now, and set the timer for the first flow to finish."""
+        self._advance()  # the links above may have called, with nothing new here
         table, n = self._table, len(self._table.flows)
         if not n:
             self._timer.set(inf)

@@ -1,6 +1,7 @@
 """Media against queueing theory and hand work: batches, stationary means, the anomaly, fading, slow start."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
 from math import exp, log2, sqrt
 
@@ -15,6 +16,7 @@ from network.classes import ClassMedium
 from network.dense import DenseMedium
 from network.fading import BlockFading
 from network.flow import Flow, Medium, RadioStation, Station
+from network.hub import Hub
 from network.queueing import QueueMedium
 from network.ratemaps import Shannon
 from network.sharing import EqualAirtime, EqualPackets, FairRate, Sharing
@@ -234,3 +236,34 @@ def test_both_kinds_of_medium_agree(law: Sharing) -> None:
     )
     plain = [(Station(band.rate(snr)), size) for snr, size in zip(snrs, bits, strict=True)]
     assert dense == pytest.approx(finish(classes(law), plain), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "law", [FairRate(8e6), EqualAirtime(0.9), EqualPackets(lambda n: 0.7)], ids=["rate", "air", "packets"]
+)
+@pytest.mark.parametrize("core", [3e6, 2e7])
+def test_both_kinds_of_medium_agree_under_a_full_link(law: Sharing, core: float) -> None:
+    """Two media under one core, two flows for every third station, some that stay below the core: the same times."""
+    draw = np.random.default_rng(9)
+    snrs, bits = draw.uniform(1, 50, 24), draw.uniform(1e5, 5e6, 36)
+    band = Band(1e6, Shannon())
+    found = []
+    for dense in (True, False):
+        env = simpy.Environment(0)
+        ends: dict[int, float] = {}
+        hub = Hub(core, core)
+        media: list[Medium] = [
+            DenseMedium(env, band, law, None, hub) if dense else ClassMedium(env, law, hub) for _ in range(2)
+        ]
+        stations = [RadioStation(band.rate(snr), snr, key) for key, snr in enumerate(snrs)]
+        for number, size in enumerate(bits):
+            place = number % 24 if number < 24 else 3 * (number - 24) % 24
+            flow = Flow(stations[place], size, partial(_note, env, ends, number), place % 5 != 0, place % 7 != 0)
+            media[place % 2].start(flow)
+        env.run()
+        found.append([ends[number] for number in range(len(bits))])
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+def _note(env: simpy.Environment, ends: dict[int, float], number: int) -> None:
+    ends[number] = env.now / 1e9
