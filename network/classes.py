@@ -301,6 +301,8 @@ class ClassMedium:
             if group.due_ns <= now:
                 group.collect(now, finished)
         self._ending = True
+        if self._hub is not None:
+            self._hub.hold()
         for flow in finished:
             flow.left = 0.0
             self._leave(flow)
@@ -308,3 +310,5 @@ class ClassMedium:
             flow.on_done()
         self._ending = False
         self._settle()
+        if self._hub is not None:
+            self._hub.release()

@@ -295,6 +295,8 @@ class DenseMedium:
         slots = np.flatnonzero(table.left[:n] <= table.rate[:n] * (HALF_NS / NS_PER_S))
         finished = sorted((table.flows[slot] for slot in slots), key=lambda flow: flow.tag)
         self._ending = True
+        if self._hub is not None:
+            self._hub.hold()
         for flow in finished:
             self._leave(flow)
             flow.left = 0.0
@@ -302,3 +304,5 @@ class DenseMedium:
             flow.on_done()
         self._ending = False
         self._changed()
+        if self._hub is not None:
+            self._hub.release()

@@ -65,6 +65,9 @@ class Hub:
         self._changes = 0
         self._hubs: list[Hub] = []
         self._all: list[tuple[Hub, Shareable]] | None = None  # every medium below, once asked for
+        self._root: Hub = self if parent is None else parent._root
+        self._held = 0
+        self._waiting: dict[Shareable, Hub] = {}  # media whose flows changed meanwhile
         if parent is not None:
             parent._hubs.append(self)
 
@@ -86,6 +89,9 @@ class Hub:
 
     def settle(self, medium: Shareable) -> None:
         """The flows of a medium on this hub changed: find all rates anew, as far up as the change reaches."""
+        if self._root._held:
+            self._root._waiting[medium] = self
+            return
         medium.limit(inf, inf)
         self._carry(medium)
         tight = [hub for hub in self._path() if hub._tight()]
@@ -93,6 +99,18 @@ class Hub:
             self._rebalance(tight[-1])
         else:
             medium.apply()
+
+    def hold(self) -> None:
+        """Flows of a medium below end, and what they set off may start others anywhere: find rates only once it is over."""
+        self._root._held += 1
+
+    def release(self) -> None:
+        """It is over."""
+        root = self._root
+        root._held -= 1
+        while root._waiting and not root._held:
+            medium = next(iter(root._waiting))
+            root._waiting.pop(medium).settle(medium)
 
     def _carry(self, medium: Shareable) -> None:
         """Note what a medium puts on the links above."""

@@ -267,3 +267,28 @@ def test_both_kinds_of_medium_agree_under_a_full_link(law: Sharing, core: float)
 
 def _note(env: simpy.Environment, ends: dict[int, float], number: int) -> None:
     ends[number] = env.now / 1e9
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_an_end_may_start_flows_anywhere(dense: bool) -> None:
+    """Under a core of 2 Mbit/s two flows in cell a end at 1 s, and each starts one in cell b in that instant: those and the
+    third one of a share the core from then on: 2/3 Mbit/s each.
+    """
+    env = simpy.Environment(0)
+    ends: dict[int, float] = {}
+    hub, band, law = Hub(2e6, 2e6), Band(1e6, Shannon()), EqualAirtime()
+    one, other = (DenseMedium(env, band, law, None, hub) if dense else ClassMedium(env, law, hub) for _ in range(2))
+    stations = [RadioStation(10e6, 1023.0, key) for key in range(5)]
+
+    def follow(number: int) -> Callable[[], None]:
+        def done() -> None:
+            ends[number] = env.now / 1e9
+            other.start(Flow(stations[3 + number], 1e6, partial(_note, env, ends, 3 + number)))
+
+        return done
+
+    for number in range(2):
+        one.start(Flow(stations[number], 2e6 / 3, follow(number)))
+    one.start(Flow(stations[2], 2e6 / 3 + 1e6, partial(_note, env, ends, 2)))
+    env.run()
+    assert ends == pytest.approx({0: 1.0, 1: 1.0, 2: 2.5, 3: 2.5, 4: 2.5}, abs=1e-6)
