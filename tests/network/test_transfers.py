@@ -9,12 +9,14 @@ import simpy
 
 from network.attachment import Attachment
 from network.band import Band
+from network.fading import BlockFading
+from network.flow import RadioStation
 from network.framing import Connection, Framing
 from network.mobility import Area, Fixed, RandomWaypoint, Track
 from network.pathloss import LogDistance
-from network.plan import Access, CellPlan, Handover, NetworkPlan, Radio, SitePlan
+from network.plan import Access, CellPlan, Fading, Handover, NetworkPlan, Radio, SitePlan
 from network.radio import LinkBudget
-from network.ratemaps import Shannon
+from network.ratemaps import Ergodic, Shannon, Steps
 from network.sharing import EqualAirtime
 from network.topology import Network
 from network.traces import RateTrace, TraceError
@@ -239,6 +241,31 @@ def test_a_transfer_goes_on_in_the_next_cell() -> None:
     assert seen[0][0] == "b"
     assert seen[0][1] == pytest.approx(4250 * MS, abs=20_000)  # 8 bits of rounding the size
     assert rate("a", 600.0) * 2 < rate("b", 600.0) * 3  # the cells do differ
+
+
+def test_a_gain_for_a_whole_transfer() -> None:
+    """The block in which a transfer starts holds for all of it, and while that block carries nothing it waits for the next."""
+    budget, rate_map = LinkBudget(5, 0, 0, 0, 1e6), Steps((10.0, 16.0), (1.0, 3.0))  # 15 dB in the mean
+    fading = Fading(BlockFading(20 * MS), "transfer")
+    radio = Radio(Band(1e6, rate_map), LogDistance(), budget, budget, Ergodic(rate_map), 0.0, fading)
+    net = network(CellPlan("a", "airtime", radio=radio, seed=9))
+    one = device(net, place=Fixed(230.0, 0.0))
+    signal, station = one.signal(), one.up
+    assert signal is not None
+    assert isinstance(station, RadioStation)
+    rates, waited = set(), 0
+    for _ in range(60):
+        begun = int(net.env.now)
+        block = begun // (20 * MS)
+        while not (rate := float(rate_map(signal.uplink_snr * fading.law.gain(station.key, block)))):
+            block += 1
+            begun, waited = block * 20 * MS, waited + 1
+        rates.add(rate)
+        (arrived,) = arrivals(net, (one.to_server, 1000))
+        assert arrived == pytest.approx(begun + 8000 / (rate * 1e6) * 1e9, abs=2)
+        net.env.run(until=int(net.env.now) + 33 * MS)
+    assert waited > 5
+    assert rates == {1.0, 3.0}
 
 
 def test_who_looks_does_not_decide_the_cell() -> None:
