@@ -23,6 +23,9 @@ from network.transfer import Way
 EVENTS = 150_000
 TRANSFERS = 60_000
 DRAWN = 2**16
+# The limits hold where raw SimPy does REFERENCE events a second with 10,000 timers pending; elsewhere, and on a machine that
+# does other things meanwhile, they are taken in proportion to what it does there.
+REFERENCE = 643_000
 FLOW_LIMITS = {1: 250_000, 16: 100_000}  # classes -> flow events a second with 10,000 flows in flight
 TRANSFER_LIMIT = 50_000
 TICK_LIMIT_US = 100.0
@@ -31,15 +34,16 @@ TICK_LIMIT_US = 100.0
 def main() -> bool:
     """Print all figures; gives whether the limits were kept."""
     raw = best(raw_simpy)
-    print(f"raw SimPy, 10,000 callbacks waiting: {raw:,.0f} events/s")
+    pace = raw / REFERENCE
+    print(f"raw SimPy, 10,000 callbacks waiting: {raw:,.0f} events/s; limits are scaled by {pace:.2f}")
     kept = True
     for classes, limit in FLOW_LIMITS.items():
         rates = {flows: best(partial(flow_events, flows, classes)) for flows in (10, 100, 1000, 10_000)}
         told = ", ".join(f"{flows:,} flows {rate:,.0f}" for flows, rate in rates.items())
         print(
-            f"one cell, {classes} classes, flow events/s: {told} (limit {limit:,} at 10,000; {rates[10_000] / raw:.2f} of raw)"
+            f"one cell, {classes} classes, flow events/s: {told} (limit {limit * pace:,.0f} at 10,000; {rates[10_000] / raw:.2f} of raw)"
         )
-        kept &= rates[10_000] >= limit and grows_like_log(rates)
+        kept &= rates[10_000] >= limit * pace and grows_like_log(rates)
     for devices, cells, kind, core in ((1000, 10, "shared", inf), (10_000, 100, "shared", inf), (10_000, 100, "dcf", inf),
                                        (10_000, 100, "dedicated", 5e9), (1000, 10, "shared", 1e9)):  # fmt: skip
         rate = best(partial(transfers, devices, cells, kind, core))
@@ -48,11 +52,11 @@ def main() -> bool:
             f"{devices:,} devices in {cells} {kind} cells{full}: {rate:,.0f} transfers/s, {rate / raw:.3f} of raw SimPy"
         )
         if (devices, kind, core) == (10_000, "shared", inf):
-            kept &= rate >= TRANSFER_LIMIT
+            kept &= rate >= TRANSFER_LIMIT * pace
     for flows in (10, 1000, 10_000):
         took = min(tick_us(flows) for _ in range(5))
         print(f"tick of fading, {flows:,} flows: {took:.1f} us")
-    return kept and took <= TICK_LIMIT_US
+    return kept and took <= TICK_LIMIT_US / pace
 
 
 def best(measure: Callable[[], float]) -> float:

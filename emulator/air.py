@@ -21,7 +21,7 @@ from network.pathloss import FreeSpace, InH, LogDistance, PathLoss, UMa, UMi
 from network.plan import Fading, Radio
 from network.radio import LinkBudget
 from network.ratemaps import Cqi, Ergodic, NrMcs, RateMap, Shannon, Steps
-from network.sharing import EqualPackets
+from network.sharing import EqualExchanges
 from network.traces import RateTrace, read_trace
 
 TIMINGS = {
@@ -31,23 +31,30 @@ TIMINGS = {
 
 
 class ContentionSettings(Section):
-    """802.11's contention: Bianchi's efficiency for the stations that are active, at the cell's uplink rate."""
+    """802.11's contention: Bianchi's model for the stations that are active; a slow station's exchanges take longer."""
 
     timing: Literal["802.11a", "802.11g", "802.11n", "802.11ac", "802.11ax"]
     frame: int = Field(default=1472, ge=1, le=11454, description="payload bytes a frame")
-    aggregated: int = Field(default=1, ge=1, le=64, description="frames sent in one go (A-MPDU)")
+    aggregated: int = Field(
+        default=1, ge=1, le=64, description="frames sent in one go (A-MPDU), fewer where rates are low"
+    )
 
-    def law(self, rate_bps: float) -> EqualPackets:
-        """The rate law; raises ValueError where the frames do not fit the standard at this rate."""
-        curve = partial(_efficiency, self, rate_bps)
-        curve(1)
-        return EqualPackets(curve)
+    def law(self, rate_bps: float) -> EqualExchanges:
+        """The rate law of a cell whose stations mostly have this rate; raises ValueError where its frames do not fit."""
+        share = partial(_share, self, rate_bps)
+        share(1)
+        return EqualExchanges(partial(_exchange, self), share)
 
 
 @lru_cache(maxsize=4096)
-def _efficiency(contention: ContentionSettings, rate_bps: float, stations: int) -> float:
+def _share(contention: ContentionSettings, rate_bps: float, stations: int) -> float:
     timing = TIMINGS[contention.timing]
-    return dcf.efficiency(max(1, stations), rate_bps, contention.frame, timing, contention.aggregated)
+    return dcf.successful_share(max(1, stations), rate_bps, contention.frame, timing, contention.aggregated)
+
+
+@lru_cache(maxsize=4096)
+def _exchange(contention: ContentionSettings, rate_bps: float) -> tuple[float, float]:
+    return dcf.exchange(rate_bps, contention.frame, TIMINGS[contention.timing], contention.aggregated)
 
 
 class LoRaSettings(Section):

@@ -106,6 +106,12 @@ class Scenario(Section):
                 yield f"{key}: got one in cell {group.cell}, which is {kind}; expected none"
         if group.traces is not None and cell.sharing not in ("dedicated", "shared", "fifo"):
             yield f"traces: got them in a {cell.sharing} cell; expected a dedicated, shared or fifo one"
+        for key, rate in (("uplink", group.uplink), ("downlink", group.downlink)):
+            if rate is not None and cell.contention is not None and cell.uplink is not None:
+                try:
+                    cell.contention.law(cell.uplink).terms(rate, 1.0, 1)
+                except ValueError as error:
+                    yield f"{key}: {error}, in cell {group.cell}"
         if group.weight != 1 and cell.sharing not in ("shared", "airtime"):
             yield f"weight: got {group.weight:g} in a {cell.sharing} cell; expected 1: only shared and airtime cells weigh"
         roams = group.mobility.cells if group.mobility is not None else []

@@ -151,6 +151,39 @@ def efficiency(
     return success * payload_bits / (slot_us * 1e-6) / rate_bps
 
 
+def exchange(rate_bps: float, payload_bytes: int, timing: DcfTiming, aggregated_frames: int = 1) -> tuple[float, float]:
+    """(payload bits, seconds) of one successful frame exchange at a station's own rate, the wait before it included.
+
+    Of ``aggregated_frames`` as many are sent as fit the longest PPDU at this rate. An acknowledgement at the lowest rate
+    follows a frame that is no faster. Raises ValueError where not even one frame fits.
+    """
+    frames = aggregated_frames
+    while frames > 1:
+        try:
+            timing.data_us(rate_bps, payload_bytes, frames)
+            break
+        except ValueError:
+            frames -= 1
+    if frames > 1:
+        ack_us = timing.block_ack_us
+    elif rate_bps > timing.basic_rate_bps:
+        ack_us = timing.ack_us
+    else:
+        ack_us = timing.eifs_us - timing.sifs_us - timing.difs_us - timing.extension_us
+    took = (
+        timing.data_us(rate_bps, payload_bytes, frames) + timing.sifs_us + ack_us + timing.extension_us + timing.difs_us
+    )
+    return float(frames * payload_bytes * BITS_PER_BYTE), took * 1e-6
+
+
+def successful_share(
+    stations: int, rate_bps: float, payload_bytes: int, timing: DcfTiming, aggregated_frames: int = 1
+) -> float:
+    """The part of the time that stations of one rate spend in successful exchanges: efficiency x rate x time per bit."""
+    bits, seconds = exchange(rate_bps, payload_bytes, timing, aggregated_frames)
+    return efficiency(stations, rate_bps, payload_bytes, timing, aggregated_frames) * rate_bps * seconds / bits
+
+
 def anomaly_rate(rates_bps: Iterable[float], efficiency: float) -> float:
     """Rate in bit/s that *each* station gets when all send equally many frames: efficiency / sum(1 / R_i).
 

@@ -12,7 +12,7 @@ from network.mobility import Place, Position
 from network.pathloss import PathLoss
 from network.radio import LinkBudget
 from network.ratemaps import RateMap
-from network.sharing import EqualAirtime, EqualPackets, FairRate, Sharing
+from network.sharing import EqualAirtime, EqualExchanges, EqualPackets, FairRate, Sharing
 from network.traces import RateTrace
 
 Kind = Literal["dedicated", "shared", "fifo", "airtime", "dcf", "fdma", "assigned", "lora"]
@@ -66,7 +66,7 @@ class CellPlan:
     duplex: Duplex = "full"
     downlink_bps: float = inf
     uplink_bps: float = inf
-    law: EqualAirtime | EqualPackets = field(default_factory=EqualAirtime)
+    law: EqualAirtime | EqualPackets | EqualExchanges = field(default_factory=EqualAirtime)
     radio: Radio | None = None
     latency_ns: int = 0
     jitter_ns: int = 0

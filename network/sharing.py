@@ -9,6 +9,7 @@ law            phi           a          capacity       with n stations of one fl
 fair rate      weight        1          C bit/s        C / n (processor sharing); w_i C / sum w (weighted)
 equal airtime  R weight / k  1 / R      efficiency     R_i / n
 equal packets  1 / k         1 / R      eta(n)         eta(n) / sum_j (1 / R_j), the same for all
+  exchanges    bits b_i / k  T_i / b_i  share(n)       b_i share(n) / sum_j T_j
 =============  ============  =========  =============  =======================================================
 
 R is the rate of the station alone, k its flows in flight. Under a fair rate R is the limit of the station's flows
@@ -87,6 +88,27 @@ class EqualPackets:
     def capacity(self, stations: int) -> float:
         """The airtime that is not lost to collisions, waiting and headers."""
         return self.efficiency(stations)
+
+
+@dataclass(frozen=True)
+class EqualExchanges:
+    """Every station is equally often first on the air, and holds it for a whole frame exchange at its own rate.
+
+    ``exchange(rate)`` gives (payload bits, seconds) of one; ``share(n)`` the part of the time that n stations spend in
+    successful ones. Headers, acknowledgements and gaps weigh less at a slow station, which ``EqualPackets`` does not know.
+    """
+
+    exchange: Callable[[float], tuple[float, float]]
+    share: Callable[[int], float]
+
+    def terms(self, rate_bps: Any, weight: Any, flows: Any) -> tuple[Any, Any, Any]:
+        """phi is the payload of an exchange, load its seconds, parted among the station's flows."""
+        bits, seconds = self.exchange(rate_bps)
+        return bits / flows, seconds / flows, inf
+
+    def capacity(self, stations: int) -> float:
+        """The time in successful exchanges."""
+        return self.share(stations)
 
 
 def _positive(what: str, got: float) -> None:

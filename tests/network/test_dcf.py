@@ -18,7 +18,10 @@ from network.dcf import (
     attempt_rate,
     bianchi,
     efficiency,
+    exchange,
+    successful_share,
 )
+from network.sharing import EqualExchanges
 
 EIFS = replace(DCF_11A, eifs_after_collision=True)
 NAMED = [DCF_11A, DCF_11G, DCF_11N, DCF_11AC, DCF_11AX, EIFS]
@@ -176,3 +179,50 @@ def test_refusals() -> None:
         anomaly_rate([54e6], 1.5)
     with pytest.raises(ValueError, match=r"collision_probability: got 1\.1; expected 0 to 1"):
         attempt_rate(1.1, DCF_11A)
+
+
+def test_exchanges_of_unlike_stations() -> None:
+    """One station at 6 Mbit/s among others at 54, beside Bianchi's slots with each frame's own time, worked out here.
+
+    Attempts do not depend on rates. The k-th frame in ascending order is the longest of a collision when none above it is
+    sent, and some below it is. A share of time that knows one rate alone comes within a tenth up to ten stations.
+    """
+    timing, payload = DCF_11A, 1472
+    for count, within in ((2, 0.04), (5, 0.07), (10, 0.10)):
+        rates = [54e6] * (count - 1) + [6e6]
+        tau, p = bianchi(count, timing)
+        frames = [timing.data_us(rate, payload) for rate in rates]
+        took = [exchange(rate, payload, timing)[1] * 1e6 for rate in rates]
+        slot = (1 - tau) ** count * timing.slot_us + tau * (1 - p) * sum(took)
+        slot += sum(
+            tau * (1 - tau) ** (count - 1 - below) * (1 - (1 - tau) ** below) * (frame + timing.difs_us)
+            for below, frame in enumerate(frames)
+        )
+        exact = tau * (1 - p) * payload * 8 / (slot * 1e-6)
+        law = EqualExchanges(
+            lambda rate: exchange(rate, payload, timing), lambda n: successful_share(n, 54e6, payload, timing)
+        )
+        terms = [law.terms(rate, 1.0, 1) for rate in rates]
+        ours = terms[0][0] * law.capacity(count) / sum(load for _, load, _ in terms)
+        assert ours == pytest.approx(exact, rel=within)
+        plain = anomaly_rate(rates, efficiency(count, 54e6, payload, timing))
+        assert abs(ours / exact - 1) < abs(plain / exact - 1) or count == 10
+
+
+def test_stations_of_one_rate_have_bianchis_goodput() -> None:
+    for count in (1, 3, 20):
+        law = EqualExchanges(
+            lambda rate: exchange(rate, 1472, DCF_11N, 16), lambda n: successful_share(n, 65e6, 1472, DCF_11N, 16)
+        )
+        phi, load, _ = law.terms(65e6, 1.0, 1)
+        expected = efficiency(count, 65e6, 1472, DCF_11N, 16) * 65e6 / count
+        assert phi * law.capacity(count) / (count * load) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_slow_station_aggregates_what_fits() -> None:
+    # At 6.5 Mbit/s 16 frames of 1,472 bytes would last 30 ms; two fit the longest PPDU of 5.484 ms, at 1 Mbit/s not even one.
+    bits, seconds = exchange(6.5e6, 1472, DCF_11N, 16)
+    assert bits == 2 * 1472 * 8
+    assert 2 * 1472 * 8 / 6.5e6 < seconds < 5.6e-3
+    with pytest.raises(ValueError, match="5484"):
+        exchange(1e6, 1472, DCF_11N, 16)

@@ -52,7 +52,7 @@ CASES = {
         cell("{sharing: dcf, uplink: 54 Mbit/s, efficiency: 1.5}"), "network.cells.home-wifi.efficiency: ", "at most 1"
     ),
     "frames too long": Case(
-        cell("{sharing: dcf, uplink: 6 Mbit/s, contention: {timing: 802.11n, aggregated: 16}}"),
+        cell("{sharing: dcf, uplink: 1 Mbit/s, contention: {timing: 802.11n, aggregated: 16}}"),
         "network.cells.home-wifi: contention: ",
         "5484",
     ),

@@ -35,7 +35,8 @@ def test_a_preset_is_whole(name: str) -> None:
     assert CellSettings.model_validate(cell.model_dump(mode="json")) == cell
     network = Network(simpy.Environment(0), NetworkPlan(cells=(cell.plan(name, 1),)))
     arrived: list[int] = []
-    device = network.attach(Access("device", name, 1e6, 1e6, 0, key=3, place=Fixed(80.0, 0.0)))
+    rate = cell.uplink or 1e6
+    device = network.attach(Access("device", name, rate, rate, 0, key=3, place=Fixed(80.0, 0.0)))
     network.send(device.to_server, 1000, lambda: arrived.append(1))
     network.env.run(until=10**12)
     assert arrived == [1]
