@@ -41,7 +41,8 @@ def main() -> bool:
         rates = {flows: best(partial(flow_events, flows, classes)) for flows in (10, 100, 1000, 10_000)}
         told = ", ".join(f"{flows:,} flows {rate:,.0f}" for flows, rate in rates.items())
         print(
-            f"one cell, {classes} classes, flow events/s: {told} (limit {limit * pace:,.0f} at 10,000; {rates[10_000] / raw:.2f} of raw)"
+            f"one cell, {classes} classes, flow events/s: {told} "
+            f"(limit {limit * pace:,.0f} at 10,000; {rates[10_000] / raw:.2f} of raw)"
         )
         kept &= rates[10_000] >= limit * pace and grows_like_log(rates)
     for devices, cells, kind, core in ((1000, 10, "shared", inf), (10_000, 100, "shared", inf), (10_000, 100, "dcf", inf),
