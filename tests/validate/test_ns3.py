@@ -12,9 +12,9 @@ from statistics import fmean
 
 import pytest
 
-from network.dcf import DCF_11A, DCF_11N, efficiency
+from network.dcf import DCF_11A, DCF_11N, efficiency, exchange, successful_share
 from network.framing import Connection, Framing
-from network.sharing import EqualAirtime, EqualPackets
+from network.sharing import EqualAirtime, EqualExchanges, EqualPackets
 from tests.validate import cases
 from tests.validate.conftest import Report
 from tests.validate.model import batch_times, finish_times, mixed_saturation_bps, share_bps
@@ -175,14 +175,20 @@ def test_one_slow_station_slows_all_alike(count: int, ns3: Simulations, report: 
     by_goodput = share_bps(EqualPackets(lambda stations: 1.0), alone)[0] / MEGA
     bianchi = EqualPackets(lambda stations: efficiency(max(1, stations), RATE_BPS, PAYLOAD, DCF_11A))
     by_efficiency = share_bps(bianchi, rates)[0] / MEGA
+    exchanges = EqualExchanges(
+        lambda rate: exchange(rate, PAYLOAD, DCF_11A), lambda n: successful_share(max(1, n), RATE_BPS, PAYLOAD, DCF_11A)
+    )
+    by_exchanges = share_bps(exchanges, rates)[0] / MEGA
     frames = report.add(table, f"{count} stations, Bianchi with each frame's own time", by_frames, each)
     goodput = report.add(table, f"{count} stations, equal packets, rates = goodput alone", by_goodput, each)
     plain = report.add(table, f"{count} stations, equal packets, PHY rates x Bianchi's efficiency", by_efficiency, each)
+    whole = report.add(table, f"{count} stations, equal exchanges: a `dcf` cell with `contention`", by_exchanges, each)
     slow = report.add(
         table, f"{count} stations, slow one against the mean of all", fmean(each), [r[0] / MEGA for r in runs]
     )
     assert abs(slow) < 0.10
     assert abs(frames) < 0.05
+    assert abs(whole) < 0.10
     assert -0.25 < goodput < 0
     assert 0 < plain < 0.45
 
