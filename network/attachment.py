@@ -119,7 +119,7 @@ class Attachment:
     def _stations(self) -> tuple[Station, Station]:
         access, cell = self.access, self.cell
         if cell is not None and cell.plan.lora is not None:
-            return cell.lora_stations(access.key)
+            return cell.lora_stations(access.key, access.name)
         if cell is None or cell.plan.radio is None:
             rates = (min(rate, UNLIMITED_BPS) for rate in (access.downlink_bps, access.uplink_bps))
             down, up = (Station(rate, access.weight) for rate in rates)

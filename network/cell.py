@@ -112,11 +112,13 @@ class Cell:
 
         return Varying(self.env, follow, lambda: self.active > 0)
 
-    def lora_stations(self, device: int) -> tuple[LoRaStation, LoRaStation]:
+    def lora_stations(self, device: int, name: str) -> tuple[LoRaStation, LoRaStation]:
         """(down, up) stations of a device in a LoRa cell."""
-        assert self.plan.lora is not None
-        key = device ^ self._salt
-        return LoRaStation(self.plan.lora.rate_bps(False), key), LoRaStation(self.plan.lora.rate_bps(True), key)
+        lora, key = self.plan.lora, device ^ self._salt
+        assert lora is not None
+        factor = lora.factor(name)
+        down, up = (LoRaStation(lora.rate_bps(uplink, factor), key, factor) for uplink in (False, True))
+        return down, up
 
     # -- radio --------------------------------------------------------------------------------------------------
 

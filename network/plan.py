@@ -80,6 +80,12 @@ class CellPlan:
     uplink_trace: RateTrace | None = None
     lora: LoRaCell | None = None
 
+    def __post_init__(self) -> None:
+        if (self.kind == "lora") != (self.lora is not None):
+            raise ValueError(
+                f"lora: got {self.lora!r} for a {self.kind} cell; expected some in a lora cell, none in others"
+            )
+
     def sharing(self, uplink: bool) -> Sharing:
         """The rate law in one direction."""
         if self.kind in ("airtime", "dcf"):
