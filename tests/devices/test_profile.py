@@ -10,16 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from emulator.devices.profile import (
-    CATALOGUE,
-    FIGURES,
-    KINDS,
-    Profile,
-    ProfileError,
-    load_profile,
-    profile_names,
-    read_profile,
-)
+from emulator.devices.profile import Profile, ProfileError
+from emulator.devices.profile_file import CATALOGUE, FIGURES, KINDS, load_profile, profile_names, read_profile
 
 
 def figure(value: str) -> dict[str, Any]:
