@@ -162,11 +162,30 @@ def test_unknown_name_tells_the_nearest() -> None:
 
 # The catalogue.
 def test_the_devices_that_ship() -> None:
-    classes = (
-        "raspberry-pi-zero-2w raspberry-pi-3b raspberry-pi-4 raspberry-pi-5 orange-pi-5 jetson-nano jetson-tx2 "
-        "jetson-xavier-nx jetson-orin-nano phone-low phone-mid phone-high esp32-s3 stm32h743 coral-dev-board aws-deeplens "
-        "qcs6490 laptop mac-mini-m4 edge-server gpu-server gpu-server-h200"
-    ).split()
+    classes = [
+        "raspberry-pi-zero-2w",
+        "raspberry-pi-3b",
+        "raspberry-pi-4",
+        "raspberry-pi-5",
+        "orange-pi-5",
+        "jetson-nano",
+        "jetson-tx2",
+        "jetson-xavier-nx",
+        "jetson-orin-nano",
+        "phone-low",
+        "phone-mid",
+        "phone-high",
+        "esp32-s3",
+        "stm32h743",
+        "coral-dev-board",
+        "aws-deeplens",
+        "qcs6490",
+        "laptop",
+        "mac-mini-m4",
+        "edge-server",
+        "gpu-server",
+        "gpu-server-h200",
+    ]
     assert len(classes) == 22
     relative = {"elfish-jetson-nano", "elfish-raspberry-pi", "elfish-deeplens"}
     assert set(profile_names()) == set(classes) | relative
