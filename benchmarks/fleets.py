@@ -10,7 +10,7 @@ from actors.program import path_of
 from actors.ray_executor import Fleet
 from emulator.blueprint import Blueprint, Observation
 from emulator.devices.population import GroupSpec, draw
-from emulator.devices.profile import load_profile
+from emulator.devices.profile_file import load_profile
 from emulator.learning.meter import warm_up
 from emulator.learning.models import ModelSpec
 from emulator.learning.random import stream

@@ -7,7 +7,8 @@ from rich.box import HEAVY_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from emulator.devices.profile import ProfileError, load_profile, profile_names
+from emulator.devices.profile import ProfileError
+from emulator.devices.profile_file import load_profile, profile_names
 from emulator.learning.datasets import DATASETS, available
 from emulator.learning.models import MODELS, ModelSpec, refusal, summary
 from emulator.presets import load_preset, preset_names

@@ -11,7 +11,8 @@ from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 import scenarios
 from emulator.cell_settings import CellSettings, NetworkSettings
 from emulator.devices.population import CellSpec, GroupSpec
-from emulator.devices.profile import Profile, load_profile
+from emulator.devices.profile import Profile
+from emulator.devices.profile_file import load_profile
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import ModelSpec, refusal
 from emulator.nearest import unknown

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from emulator.devices.profile import profile_names
+from emulator.devices.profile_file import profile_names
 from emulator.nearest import unknown
 
 

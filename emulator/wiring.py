@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from emulator.cell_settings import CellSettings
 from emulator.devices.population import Device
-from emulator.devices.profile import Profile, load_profile
+from emulator.devices.profile import Profile
+from emulator.devices.profile_file import load_profile
 from emulator.learning.random import seed_of
 from emulator.scenario import Scenario
 from emulator.sections import DeviceGroup

@@ -11,16 +11,17 @@ def seconds(ops: CostOps, profile: Profile, slowdown: float = 1.0) -> float:
     """Seconds for ``ops`` one after another, times ``slowdown``.
 
     ``roofline``: each operator takes max(FLOPs / rate, bytes / bandwidth) + overhead (Williams et al., CACM 2009, per
-    operator). ``additive``: FLOPs / rate + bytes / bandwidth + overhead (ELFISH's W/C + M/V). ``flops``: FLOPs / rate
-    alone (the formulas of EcoFed and TinyFEL: no overhead). Raises ValueError for any other mode.
+    operator), with the figures of its class (``conv matmul pooling elementwise``) where the profile has them.
+    ``additive``: FLOPs / rate + bytes / bandwidth + overhead (ELFISH's W/C + M/V). ``flops``: FLOPs / rate alone (the
+    formulas of EcoFed and TinyFEL: no overhead). Raises ValueError for any other mode.
     """
-    rate, bandwidth, overhead = profile.flop_per_s, profile.memory_bandwidth_bytes_per_s, profile.overhead_s
     if profile.compute == "flops":
-        total = sum(flops * count for _, flops, _, count in ops) / rate
-    elif profile.compute == "additive":
-        total = sum(count * (flops / rate + size / bandwidth + overhead) for _, flops, size, count in ops)
-    elif profile.compute == "roofline":
-        total = sum(count * (max(flops / rate, size / bandwidth) + overhead) for _, flops, size, count in ops)
-    else:
+        return sum(flops * count for _, flops, _, count in ops) / profile.flop_per_s * slowdown
+    if profile.compute not in ("roofline", "additive"):
         raise ValueError(f"{profile.name}: compute: got {profile.compute!r}; expected roofline, additive or flops")
+    rates, both, total = profile.rates(), profile.compute == "additive", 0.0
+    for kind, flops, size, count in ops:
+        rate, bandwidth, overhead = rates[kind]
+        arithmetic, memory = flops / rate, size / bandwidth
+        total += count * ((arithmetic + memory if both else max(arithmetic, memory)) + overhead)
     return total * slowdown

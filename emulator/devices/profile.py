@@ -1,32 +1,12 @@
-"""Profiles: what a class of devices can do, each figure with its source, date and kind."""
+"""Profiles: what a class of devices can do, each figure with its source, date, kind and uncertainty."""
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import date
-from difflib import get_close_matches
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import exp
+from typing import Literal, NamedTuple
 
-import yaml
-
-from network.units import BANDWIDTH, COMPUTE, DURATION, RATE, SIZE, Quantity, parse_size
-
-CATALOGUE = Path(str(files("emulator.devices") / "catalogue"))
-KINDS = ("datasheet", "measured", "derived", "assumed")
-MODES = ("roofline", "additive", "flops")
-PARTS = ("value", "source", "date", "kind")
-
-FIGURES: dict[str, tuple[str, Quantity]] = {
-    "compute_rate": ("flop_per_s", COMPUTE),
-    "memory_bandwidth": ("memory_bandwidth_bytes_per_s", BANDWIDTH),
-    "memory": ("memory_bytes", SIZE),
-    "overhead": ("overhead_s", DURATION),
-    "uplink": ("uplink_bps", RATE),
-    "downlink": ("downlink_bps", RATE),
-    "latency": ("latency_s", DURATION),
-}
-MAY_BE_ZERO = ("overhead", "latency")
+# Standard deviation of a figure's natural logarithm where its file tells none: about so many percent either way.
+UNCERTAINTY = {"datasheet": 0.1, "measured": 0.1, "derived": 0.3, "assumed": 0.5}
 
 
 class ProfileError(ValueError):
@@ -39,23 +19,47 @@ class Source:
 
     ``text``: the figure as written; ``source``: where it was read or how it was worked out; ``date``: when
     (YYYY-MM-DD). ``kind``: datasheet, measured, derived (arithmetic on figures that the source names) or assumed.
+    ``uncertainty``: standard deviation of the figure's natural logarithm (0.1: about 10 % either way).
     """
 
     text: str
     source: str
     date: str
     kind: str
+    uncertainty: float = 0.0
+
+
+@dataclass(frozen=True)
+class Throttling:
+    """Heat: after ``after_s`` of busy time a device computes at ``speed`` times its rate.
+
+    Idling for ``recovery_s`` forgets all of that busy time, and a part of it in proportion. ``after_s`` of zero: at once.
+    """
+
+    after_s: float
+    speed: float
+    recovery_s: float
+
+
+class OpRate(NamedTuple):
+    """How fast one class of operators runs: FLOP/s, byte/s, and seconds added to each operator."""
+
+    flop_per_s: float
+    bytes_per_s: float
+    overhead_s: float
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A device class.
+    """A device class. SI units; None: the device has no such figure, and the general one holds.
 
-    ``flop_per_s`` is the rate that float32 training reaches, not a peak. ``memory_bandwidth_bytes_per_s`` of the
-    shipped profiles is the memory bus's peak, so memory-bound operators come out as fast as they can be at all.
-    ``overhead_s`` is added once per operator (kernel). ``compute`` says how an operator's seconds follow: ``roofline``
-    (the larger of arithmetic and memory time), ``additive`` (their sum) or ``flops`` (arithmetic alone). Radio figures
-    (bit/s, one-way s) hold where neither a cell nor the scenario says otherwise. ``sources``: one for each figure.
+    ``flop_per_s`` is the rate that float32 training reaches, not a peak; ``memory_bandwidth_bytes_per_s`` what streaming
+    code reaches. ``overhead_s`` is added once per operator (kernel). ``compute`` says how an operator's seconds follow:
+    ``roofline`` (the larger of arithmetic and memory time), ``additive`` (their sum) or ``flops`` (arithmetic alone).
+    Classes of operators with figures of their own: convolutions, matrix products, pooling, and the elementwise rest.
+    ``idle_w`` is drawn always, ``load_w`` in all while computing, ``send_w`` and ``receive_w`` on top by the radio;
+    ``battery_j`` is None on mains. ``reserved_memory_bytes`` is what system and framework take. Radio figures (bit/s,
+    one-way s) hold where neither a cell nor the scenario says otherwise. ``sources``: one for each figure.
     """
 
     name: str
@@ -69,100 +73,77 @@ class Profile:
     latency_s: float
     compute: Literal["roofline", "additive", "flops"]
     sources: tuple[tuple[str, Source], ...]
+    convolution_flop_per_s: float | None = None
+    convolution_bytes_per_s: float | None = None
+    convolution_overhead_s: float | None = None
+    matmul_flop_per_s: float | None = None
+    matmul_bytes_per_s: float | None = None
+    pooling_bytes_per_s: float | None = None
+    elementwise_bytes_per_s: float | None = None
+    reserved_memory_bytes: int = 0
+    idle_w: float | None = None
+    load_w: float | None = None
+    send_w: float | None = None
+    receive_w: float | None = None
+    battery_j: float | None = None
+    throttling: Throttling | None = None
+
+    @property
+    def free_memory_bytes(self) -> int:
+        """What is left for training."""
+        return self.memory_bytes - self.reserved_memory_bytes
+
+    def rates(self) -> dict[str, OpRate]:
+        """The rates of each class of operators (``conv matmul pooling elementwise``), its own figures before general ones."""
+        flops, size, overhead = self.flop_per_s, self.memory_bandwidth_bytes_per_s, self.overhead_s
+        conv = (self.convolution_flop_per_s, self.convolution_bytes_per_s, self.convolution_overhead_s)
+        own = {
+            "conv": conv,
+            "matmul": (self.matmul_flop_per_s, self.matmul_bytes_per_s, None),
+            "pooling": (None, self.pooling_bytes_per_s, None),
+            "elementwise": (None, self.elementwise_bytes_per_s, None),
+        }
+        return {
+            kind: OpRate(rate or flops, width or size, overhead if extra is None else extra)
+            for kind, (rate, width, extra) in own.items()
+        }
+
+    def scaled(self, factors: Mapping[str, float]) -> "Profile":
+        """This profile with figures multiplied, by key of its file (``compute_rate`` takes along the rates of classes).
+
+        Raises ValueError for a key that this profile has no figure for.
+        """
+        changed: dict[str, float | int] = {}
+        for key, factor in factors.items():
+            fields = [name for name in FACTORED[key] if getattr(self, name) is not None] if key in FACTORED else []
+            if not fields:
+                raise ValueError(f"{self.name} has no figure {key!r} to multiply")
+            for name in fields:
+                value = getattr(self, name) * factor
+                changed[name] = round(value) if name.endswith("memory_bytes") else value
+        return replace(self, **changed)  # type: ignore[arg-type]
+
+    def within_uncertainty(self, normal: Mapping[str, float]) -> "Profile":
+        """One profile out of those that the figures' uncertainties allow: each times exp(uncertainty x its number)."""
+        sigma = {key: source.uncertainty for key, source in self.sources}
+        return self.scaled({key: exp(sigma[key] * z) for key, z in normal.items() if sigma.get(key)})
 
 
-def profile_names() -> list[str]:
-    """Names of the shipped profiles, sorted."""
-    return sorted(path.stem for path in CATALOGUE.glob("*.yaml"))
-
-
-def load_profile(name: str) -> Profile:
-    """A shipped profile by name. Raises ProfileError with the nearest known name."""
-    names = profile_names()
-    if name not in names:
-        raise ProfileError(f'got "{name}"; expected a profile: {", ".join(names)}{_nearest(name, names)}')
-    return read_profile(CATALOGUE / f"{name}.yaml")
-
-
-def read_profile(path: Path) -> Profile:
-    """A profile from a YAML file; its name is the file's. Raises ProfileError naming file and key."""
-    data = _read(path)
-    _check_keys(path.name, data, ("about", "compute", *FIGURES))
-    about, compute = data.get("about"), data.get("compute", "roofline")
-    if not isinstance(about, str) or not about.strip():
-        raise ProfileError(f"{path.name}: about: got {about!r}; expected what the device is, in words")
-    if compute not in MODES:
-        raise ProfileError(f"{path.name}: compute: got {compute!r}; expected one of {', '.join(MODES)}")
-    figures = {key: _figure(f"{path.name}: {key}", key, data.get(key)) for key in FIGURES}
-    numbers: dict[str, Any] = {FIGURES[key][0]: number for key, (number, _) in figures.items()}
-    sources = tuple((key, source) for key, (_, source) in figures.items())
-    return Profile(path.stem, about, compute=compute, sources=sources, **numbers)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key written twice; by itself it would keep the last one without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise yaml.constructor.ConstructorError(None, None, f'key "{key.value}" is given twice', key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        # _Loader is a SafeLoader: it builds plain values only.
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ProfileError(f"{path.name}: cannot be read as YAML: {error}") from None
-    if not isinstance(data, dict):
-        raise ProfileError(f"{path.name}: got {data!r}; expected figures: {', '.join(FIGURES)}")
-    return data
-
-
-def _check_keys(place: str, data: Mapping[str, Any], known: Iterable[str]) -> None:
-    accepted = list(known)
-    for key in data:
-        if key not in accepted:
-            raise ProfileError(f'{place}: unknown key "{key}"; expected {", ".join(accepted)}{_nearest(key, accepted)}')
-
-
-def _figure(place: str, key: str, entry: object) -> tuple[float, Source]:
-    if not isinstance(entry, dict):
-        raise ProfileError(f"{place}: got {entry!r}; expected {', '.join(PARTS)}")
-    _check_keys(place, entry, PARTS)
-    source = _source(place, entry)
-    try:
-        number = parse_size(entry["value"]) if key == "memory" else FIGURES[key][1].parse(entry["value"])
-    except ValueError as error:
-        raise ProfileError(f"{place}.value: {error}") from None
-    if number == 0 and key not in MAY_BE_ZERO:
-        raise ProfileError(f"{place}.value: got {entry['value']!r}; expected a figure above zero")
-    return number, source
-
-
-def _source(place: str, entry: Mapping[str, Any]) -> Source:
-    broken = next(_broken(entry), None)
-    if broken is not None:
-        part, got, accepted = broken
-        raise ProfileError(f"{place}.{part}: got {got!r}; expected {accepted}")
-    return Source(str(entry["value"]), entry["source"], str(entry["date"]), entry["kind"])
-
-
-def _broken(entry: Mapping[str, Any]) -> Iterator[tuple[str, object, str]]:
-    value, source, day, kind = (entry.get(part) for part in PARTS)
-    if value is None:
-        yield "value", value, "a figure with its unit"
-    if not isinstance(source, str) or not source.strip():
-        yield "source", source, "where the figure comes from, in words"
-    if type(day) is not date:
-        yield "date", day, "the day it was read, e.g. 2026-11-01"
-    if kind not in KINDS:
-        yield "kind", kind, f"one of {', '.join(KINDS)}"
-
-
-def _nearest(got: object, known: Iterable[str]) -> str:
-    near = get_close_matches(str(got), list(known), 1)
-    return f'; did you mean "{near[0]}"?' if near else ""
+# What a factor on a figure (key of a profile's file) multiplies.
+FACTORED: dict[str, tuple[str, ...]] = {
+    "compute_rate": ("flop_per_s", "convolution_flop_per_s", "matmul_flop_per_s"),
+    "memory_bandwidth": (
+        "memory_bandwidth_bytes_per_s", "convolution_bytes_per_s", "matmul_bytes_per_s", "pooling_bytes_per_s",
+        "elementwise_bytes_per_s",
+    ),
+    "memory": ("memory_bytes",),
+    "overhead": ("overhead_s", "convolution_overhead_s"),
+    "uplink": ("uplink_bps",),
+    "downlink": ("downlink_bps",),
+    "latency": ("latency_s",),
+    "idle_power": ("idle_w",),
+    "load_power": ("load_w",),
+    "send_power": ("send_w",),
+    "receive_power": ("receive_w",),
+    "battery": ("battery_j",),
+}  # fmt: skip

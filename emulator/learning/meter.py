@@ -25,7 +25,7 @@ CONVOLUTIONS = frozenset({"convolution", "_convolution", "convolution_backward"}
 
 @dataclass(frozen=True, eq=False)
 class Cost:
-    """What a step costs: ``ops`` are (class, FLOPs, bytes, count) with class ``conv``, ``matmul`` or ``elementwise``."""
+    """What a step costs: ``ops`` are (class, FLOPs, bytes, count) with class ``conv matmul pooling`` or ``elementwise``."""
 
     ops: tuple[tuple[str, int, int, int], ...]
     flops: int
@@ -127,7 +127,7 @@ def _flops(func: Any, args: Any, kwargs: Any, out: Any) -> tuple[str, int]:
     packet = func._overloadpacket
     formula = flop_registry.get(packet)
     if formula is None:
-        return "elementwise", 0
+        return "pooling" if "pool" in packet.__name__ else "elementwise", 0
     kind = "conv" if packet.__name__ in CONVOLUTIONS else "matmul"
     return kind, int(formula(*args, **kwargs, out_val=out))
 

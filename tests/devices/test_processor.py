@@ -39,8 +39,8 @@ def test_slowdown_multiplies_all_of_it() -> None:
 def test_the_ridge() -> None:
     # At 10 FLOP a byte arithmetic and memory take the same time: 1e9 FLOP, 1e8 bytes, 1 s each.
     machine = replace(MACHINE, overhead_s=0.0)
-    assert seconds([("gemm", 1_000_000_000, 100_000_000, 1)], machine) == 1.0
-    assert seconds([("gemm", 1_000_000_000, 100_000_000, 1)], replace(machine, compute="additive")) == 2.0
+    assert seconds([("matmul", 1_000_000_000, 100_000_000, 1)], machine) == 1.0
+    assert seconds([("matmul", 1_000_000_000, 100_000_000, 1)], replace(machine, compute="additive")) == 2.0
 
 
 def test_nothing_takes_no_time() -> None:

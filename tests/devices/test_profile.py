@@ -13,16 +13,8 @@ import yaml
 
 from actors.values import Spec
 from emulator.devices.processor import seconds
-from emulator.devices.profile import (
-    CATALOGUE,
-    FIGURES,
-    KINDS,
-    Profile,
-    ProfileError,
-    load_profile,
-    profile_names,
-    read_profile,
-)
+from emulator.devices.profile import Profile, ProfileError
+from emulator.devices.profile_file import CATALOGUE, FIGURES, KINDS, load_profile, profile_names, read_profile
 from emulator.learning.meter import measure
 from emulator.learning.models import ModelSpec, weight_specs
 from emulator.learning.sgd import LocalSGD, Problem, train

@@ -9,7 +9,7 @@ import simpy
 
 from emulator.cell_settings import CellSettings
 from emulator.cli import main
-from emulator.devices.profile import KINDS
+from emulator.devices.profile_file import KINDS
 from emulator.preparation import draw_fleet
 from emulator.presets import load_preset, preset_names
 from emulator.scenario import build

@@ -11,7 +11,7 @@ import pytest
 
 import emulator
 from emulator.cli import main
-from emulator.devices.profile import profile_names
+from emulator.devices.profile_file import profile_names
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import MODELS
 from emulator.protocols.catalogue import PROTOCOLS

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from emulator.devices.profile import load_profile, profile_names
+from emulator.devices.profile_file import load_profile, profile_names
 from emulator.learning.models import ModelSpec
 from emulator.reading import ScenarioError, read_scenario
 from emulator.scenario import Scenario, build, scenarios_folder
