@@ -1,8 +1,10 @@
-"""``python -m benchmarks.published``: predicted seconds of on-device training beside published, held-out ones.
+"""``python -m benchmarks.published [--write]``: predicted seconds of on-device training beside published, held-out ones.
 
 A prediction is what a run of the platform would charge: local SGD measured on meta tensors, in seconds of a shipped profile.
+``--write`` puts the table into docs/published.md.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log
@@ -22,6 +24,8 @@ from emulator.learning.sgd import LocalSGD, Problem, train
 from emulator.learning.shards import Normalisation, Plan, shard_spec
 
 CASES = Path(__file__).with_suffix(".yaml")
+PAGE = Path(__file__).parent.parent / "docs" / "published.md"
+MARKS = ("<!-- table -->\n", "<!-- end of table -->\n")
 EVIDENCE = ("seen", "recalled")
 WITHIN = 2.0
 
@@ -30,7 +34,9 @@ WITHIN = 2.0
 class Case:
     """One published time. ``published_s`` and predictions are for ``epochs`` passes, or for ``steps`` batches when given.
 
-    ``scale``: FLOPs of the published model over those of ours. ``evidence``: ``seen`` at the source, or ``recalled``.
+    ``scale``: FLOPs of the published model over those of ours. ``publication``: the name that its source goes by.
+    ``evidence``: ``seen`` at the source, or ``recalled``.
+
     Raises ValueError for other evidence and for a time or scale that is not above zero.
     """
 
@@ -41,6 +47,7 @@ class Case:
     samples: int
     published_s: float
     source: str
+    publication: str
     evidence: str
     note: str
     scale: float = 1.0
@@ -131,14 +138,28 @@ def told(name: str, rows: Sequence[Row]) -> str:
     return f"{name}: median factor {middle(rows):.2f}; within {WITHIN:g}x: {within(rows)} of {len(rows)}"
 
 
-def main() -> bool:
-    """Print the table and what it comes to; there is no limit to keep."""
-    rows = [predict(case) for case in load_cases()]
-    print("\n".join(table(rows)))
-    print(told("seen", seen(rows)))
-    print(told("all", rows))
+def found(rows: Sequence[Row]) -> str:
+    """The table and what it comes to, as Markdown."""
+    return "\n".join([*table(rows), "", told("seen", seen(rows)) + "  ", told("all", rows), ""])
+
+
+def written(page: str, text: str) -> str:
+    """The page with ``text`` between its marks. Raises ValueError for a page without them."""
+    before, start, rest = page.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not (start and end):
+        raise ValueError(f"{PAGE.name}: got a page without marks; expected {MARKS[0].strip()} and {MARKS[1].strip()}")
+    return before + start + text + end + after
+
+
+def main(arguments: Sequence[str] = ()) -> bool:
+    """Print what was found; there is no limit to keep."""
+    text = found([predict(case) for case in load_cases()])
+    print(text)
+    if "--write" in arguments:
+        PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
     return True
 
 
 if __name__ == "__main__":
-    raise SystemExit(0 if main() else 1)
+    raise SystemExit(0 if main(sys.argv[1:]) else 1)
