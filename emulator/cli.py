@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parse(words: list[str]) -> argparse.Namespace:
     """argparse gives up on overrides that stand after a flag; they are picked up here."""
-    options, rest = _parser().parse_known_args(words)
+    options, rest = _parser(words).parse_known_args(words)
     strange = [word for word in rest if word.startswith("-") or not hasattr(options, "overrides")]
     if strange:
         raise UsageError(f"got unknown argument {' '.join(strange)} (see emulator --help)")
@@ -82,7 +82,7 @@ def _cause(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: list[str]) -> argparse.ArgumentParser:
     parser = _Parser(prog="emulator", description="Emulates federated and split learning on edge devices.")
     parser.add_argument("--version", action="version", version=f"emulator {emulator.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
@@ -101,7 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="bring a data set into the local cache")
     fetch.add_argument("name")
     fetch.set_defaults(command=_fetch)
-    for each in (check, listing, schema, fetch):
+    calibrate = commands.add_parser("calibrate", help="measure this machine as a device profile")
+    _calibrate_arguments(calibrate, words)
+    for each in (check, listing, schema, fetch, calibrate):
         each.add_argument("--debug", action="store_true", help="show where a failure came from")
     return parser
 
@@ -211,4 +213,27 @@ def _fetch(options: argparse.Namespace) -> int:
         raise UsageError("fetch: " + unknown(options.name, DATASETS, "a data set"))
     folder = fetch(options.name, lambda text: print(text, file=sys.stderr))
     print(f"{options.name}: {folder}")
+    return 0
+
+
+def _calibrate_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
+    """Its options come from the file that also runs by itself; it loads torch, so only when it is asked for."""
+    if words[:1] == ["calibrate"]:
+        from emulator.calibrate import add_arguments
+
+        add_arguments(parser)
+    parser.set_defaults(command=_calibrate)
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from emulator.calibrate import calibrate
+    from emulator.devices.profile import ProfileError
+    from emulator.devices.profile_file import read_profile
+
+    try:
+        calibrate(options)
+        read_profile(options.out)
+    except (ProfileError, ValueError, OSError) as error:
+        raise UsageError(f"calibrate: {error}") from None
+    print(options.out)
     return 0

@@ -11,7 +11,7 @@ def seconds(ops: CostOps, profile: Profile, slowdown: float = 1.0) -> float:
     """Seconds for ``ops`` one after another, times ``slowdown``.
 
     ``roofline``: each operator takes max(FLOPs / rate, bytes / bandwidth) + overhead (Williams et al., CACM 2009, per
-    operator), with the figures of its class (``conv matmul pooling elementwise``) where the profile has them.
+    operator), with the figures of its class (``conv matmul pooling normalisation elementwise``) where the profile has them.
     ``additive``: FLOPs / rate + bytes / bandwidth + overhead (ELFISH's W/C + M/V). ``flops``: FLOPs / rate alone (the
     formulas of EcoFed and TinyFEL: no overhead). Raises ValueError for any other mode.
     """

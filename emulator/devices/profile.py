@@ -56,7 +56,7 @@ class Profile:
     ``flop_per_s`` is the rate that float32 training reaches, not a peak; ``memory_bandwidth_bytes_per_s`` what streaming
     code reaches. ``overhead_s`` is added once per operator (kernel). ``compute`` says how an operator's seconds follow:
     ``roofline`` (the larger of arithmetic and memory time), ``additive`` (their sum) or ``flops`` (arithmetic alone).
-    Classes of operators with figures of their own: convolutions, matrix products, pooling, and the elementwise rest.
+    Classes of operators that may have their own: convolutions, matrix products, pooling, normalisation, elementwise.
     ``idle_w`` is drawn always, ``load_w`` in all while computing, ``send_w`` and ``receive_w`` on top by the radio;
     ``battery_j`` is None on mains. ``reserved_memory_bytes`` is what system and framework take. Radio figures (bit/s,
     one-way s) hold where neither a cell nor the scenario says otherwise. ``sources``: one for each figure.
@@ -79,6 +79,7 @@ class Profile:
     matmul_flop_per_s: float | None = None
     matmul_bytes_per_s: float | None = None
     pooling_bytes_per_s: float | None = None
+    normalisation_bytes_per_s: float | None = None
     elementwise_bytes_per_s: float | None = None
     reserved_memory_bytes: int = 0
     idle_w: float | None = None
@@ -94,13 +95,14 @@ class Profile:
         return self.memory_bytes - self.reserved_memory_bytes
 
     def rates(self) -> dict[str, OpRate]:
-        """The rates of each class of operators (``conv matmul pooling elementwise``), its own figures before general ones."""
+        """The rates of each class of operators (``conv matmul pooling normalisation elementwise``)."""
         flops, size, overhead = self.flop_per_s, self.memory_bandwidth_bytes_per_s, self.overhead_s
         conv = (self.convolution_flop_per_s, self.convolution_bytes_per_s, self.convolution_overhead_s)
         own = {
             "conv": conv,
             "matmul": (self.matmul_flop_per_s, self.matmul_bytes_per_s, None),
             "pooling": (None, self.pooling_bytes_per_s, None),
+            "normalisation": (None, self.normalisation_bytes_per_s, None),
             "elementwise": (None, self.elementwise_bytes_per_s, None),
         }
         return {
@@ -134,7 +136,7 @@ FACTORED: dict[str, tuple[str, ...]] = {
     "compute_rate": ("flop_per_s", "convolution_flop_per_s", "matmul_flop_per_s"),
     "memory_bandwidth": (
         "memory_bandwidth_bytes_per_s", "convolution_bytes_per_s", "matmul_bytes_per_s", "pooling_bytes_per_s",
-        "elementwise_bytes_per_s",
+        "normalisation_bytes_per_s", "elementwise_bytes_per_s",
     ),
     "memory": ("memory_bytes",),
     "overhead": ("overhead_s", "convolution_overhead_s"),

@@ -35,6 +35,7 @@ OPTIONAL: dict[str, tuple[str, Quantity]] = {
     "matmul_rate": ("matmul_flop_per_s", COMPUTE),
     "matmul_bandwidth": ("matmul_bytes_per_s", BANDWIDTH),
     "pooling_bandwidth": ("pooling_bytes_per_s", BANDWIDTH),
+    "normalisation_bandwidth": ("normalisation_bytes_per_s", BANDWIDTH),
     "elementwise_bandwidth": ("elementwise_bytes_per_s", BANDWIDTH),
     "reserved_memory": ("reserved_memory_bytes", SIZE),
     "idle_power": ("idle_w", POWER),

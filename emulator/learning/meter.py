@@ -1,7 +1,8 @@
 """What a step costs, found by running it on ``meta`` tensors: FLOPs, bytes touched and the peak of live storages.
 
 There is no cost formula for any step: the function that trains is the function that is measured. FLOPs are counted by
-torch's own registry (``torch.utils.flop_counter``: 2 per multiply-add; convolutions and matrix products only). Bytes are
+torch's own registry (``torch.utils.flop_counter``: 2 per multiply-add; convolutions and matrix products only; grouped
+convolutions' backward pass by our own formula, as torch's is wrong there). Bytes are
 those of every operator's tensor inputs and outputs; views touch none. The peak counts each storage once, from the
 operator that makes it to the moment it is freed.
 """
@@ -21,11 +22,17 @@ from torch.utils.flop_counter import flop_registry
 from actors.values import Spec, Tree, leaves
 
 CONVOLUTIONS = frozenset({"convolution", "_convolution", "convolution_backward"})
+ALLOCATIONS = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})  # touch nothing
+KINDS = (
+    ("pool", "pooling"),
+    ("_norm", "normalisation"),
+)  # classes of operators without arithmetic, by part of their name
 
 
 @dataclass(frozen=True, eq=False)
 class Cost:
-    """What a step costs: ``ops`` are (class, FLOPs, bytes, count) with class ``conv matmul pooling`` or ``elementwise``."""
+    """What a step costs: ``ops`` are (class, FLOPs, bytes, count) with class ``conv matmul pooling normalisation`` or
+    ``elementwise``."""
 
     ops: tuple[tuple[str, int, int, int], ...]
     flops: int
@@ -89,7 +96,7 @@ class Meter(TorchDispatchMode):
             outputs = outputs[:1]  # in evaluation nothing is saved; real kernels leave the rest empty, meta does not
         for tensor in outputs:
             self._see(tensor)
-        if not _is_view(func, inputs, outputs):
+        if not _is_view(func, inputs, outputs) and func._overloadpacket.__name__ not in ALLOCATIONS:
             written = outputs or _written(func, args)
             size = sum(t.numel() * t.element_size() for t in (*inputs, *written))
             self.ops[(*_flops(func, args, kwargs, out), size)] += 1
@@ -127,9 +134,23 @@ def _flops(func: Any, args: Any, kwargs: Any, out: Any) -> tuple[str, int]:
     packet = func._overloadpacket
     formula = flop_registry.get(packet)
     if formula is None:
-        return "pooling" if "pool" in packet.__name__ else "elementwise", 0
+        return next((kind for part, kind in KINDS if part in packet.__name__), "elementwise"), 0
+    if packet.__name__ == "convolution_backward":
+        return "conv", _backward(args)
     kind = "conv" if packet.__name__ in CONVOLUTIONS else "matmul"
     return kind, int(formula(*args, **kwargs, out_val=out))
+
+
+def _backward(args: Any) -> int:
+    """Each gradient of a convolution costs what its forward pass did.
+
+    torch's formula (2.13) forgets the groups in the weights' gradient: a depthwise layer would cost its channels' number
+    of times too much.
+    """
+    gradient, inputs, weight, _, _, _, _, transposed, _, _, wanted = args
+    large = inputs if transposed else gradient
+    forward = 2 * large.shape[0] * large.shape[2:].numel() * weight.numel()
+    return int(forward * (wanted[0] + wanted[1]))
 
 
 def _written(func: Any, args: Any) -> list[torch.Tensor]:

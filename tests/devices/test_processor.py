@@ -55,7 +55,7 @@ def test_unknown_mode_is_refused() -> None:
 
 COSTS = st.lists(
     st.tuples(
-        st.just("op"),
+        st.just("elementwise"),
         st.integers(min_value=0, max_value=10**12),
         st.integers(min_value=0, max_value=10**10),
         st.integers(min_value=1, max_value=1000),
@@ -85,6 +85,6 @@ def test_count_is_repetition(ops: CostOps) -> None:
 
 def test_sixty_entries_are_cheap() -> None:
     # 30 us is the aim on a quiet core; the bound leaves room for a loaded host.
-    ops = [("op", 1_000_000 + i, 1000 + i, i) for i in range(60)]
+    ops = [("elementwise", 1_000_000 + i, 1000 + i, i) for i in range(60)]
     best = min(repeat(lambda: seconds(ops, MACHINE), number=200, repeat=5)) / 200
     assert best < 200e-6
