@@ -226,11 +226,11 @@ def summary(records: RunFolder, totals: EventTotals, wall_s: float, status: str 
         "schema_version": SCHEMA_VERSION,
         **{key: facts[key] for key in ("version", "commit", "python", "torch", "ray", "cpu")},
         "overhead_bytes": totals.overhead_bytes,
-        "energy_by_kind": joules,
         "numpy": facts["numpy"],
         "instruction_set": facts["instruction_set"],
         "status": status or (outcome.status if outcome else "failed"),
         "stop_accuracy_ignored": header.stop_ignored,
+        "energy_by_kind": joules,
     }
 
 

@@ -1,7 +1,6 @@
 """events.parquet: what pandas reads, sums by hand, and a second implementation of the hash, from the file alone."""
 
 import json
-import math
 import signal
 from hashlib import sha256
 from pathlib import Path
@@ -189,10 +188,3 @@ def test_a_file_without_its_end_is_refused(tmp_path: Path) -> None:
     pd.DataFrame({"op": [1]}).to_parquet(tmp_path / "e")
     with pytest.raises(ValueError, match="got columns op; expected op, inputs"):
         list(read_events(tmp_path / "e"))
-
-
-def test_energy_is_absent_or_summed(tmp_path: Path) -> None:
-    assert written(tmp_path / "a", [EVENTS[0]]).device_energy_j is None
-    zero = written(tmp_path / "b", [EVENTS[0]._replace(energy_j=0.0)]).device_energy_j
-    assert zero is not None
-    assert math.isclose(zero, 0.0)
