@@ -52,6 +52,8 @@ def active_meter() -> "Meter | None":
 class Meter(TorchDispatchMode):
     """Counts what the torch operators inside its ``with`` do, on meta or on real tensors alike."""
 
+    detail = False  # whether every storage counts by itself, so that no body may be taken from memory
+
     def __init__(self, *, compose: bool = True) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.compose = compose
@@ -73,9 +75,16 @@ class Meter(TorchDispatchMode):
 
     def hold(self, tree: Tree) -> None:
         """Count tensors that were there before as live (once per storage)."""
-        for leaf in leaves(tree):
-            if isinstance(leaf, torch.Tensor):
-                self._see(leaf)
+        for tensor in self.tensors(tree):
+            self._see(tensor)
+
+    @staticmethod
+    def tensors(tree: Tree) -> list[torch.Tensor]:
+        """The tensors of a tree."""
+        return [leaf for leaf in leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+    def label(self, kind: str, tree: Tree) -> None:
+        """Somebody says what these tensors are; of interest to an inventory only."""
 
     def cost(self) -> Cost:
         """What was counted so far."""
@@ -114,6 +123,13 @@ class Meter(TorchDispatchMode):
 
     def _freed(self, key: int) -> None:
         self.live_bytes -= self._storages.pop(key, 0)
+
+
+def label(kind: str, tree: Tree) -> None:
+    """A step says what its tensors are: ``weights gradients optimiser data``. It costs nothing."""
+    meter = active_meter()
+    if meter is not None and meter.detail:
+        meter.label(kind, tree)
 
 
 @contextmanager
@@ -203,7 +219,7 @@ def _measured_body(
     key = (body, state.key, Spec.of(batch))
     known = _BODIES.get(key)
     making = meter.ops
-    if known is None:
+    if known is None or meter.detail:
         meter.ops = Counter()
         body(state, batch)
         known = _BODIES[key] = (meter.ops, meter.peak_bytes - base)
