@@ -1,11 +1,29 @@
 """Plays programs in this process: the one place where steps really run."""
 
+from collections.abc import Generator
+from inspect import isgenerator
 from typing import Any
 
 import torch
 
 from actors.program import Place, Program, Result, Source, Step, StepFailed, resolve
 from actors.values import Tree
+
+
+class Paused:
+    """A step that waits for an answer. It never leaves its process: where it is missing, the step is played again."""
+
+    def __init__(self, generator: Generator[Any, Any, Tree]) -> None:
+        self.generator = generator
+
+
+def resume(paused: Paused, answer: Tree) -> Tree:
+    """Give a waiting step its answer; the step's result. Raises RuntimeError for a step that asks again."""
+    try:
+        paused.generator.send(answer)
+    except StopIteration as stop:
+        return stop.value
+    raise RuntimeError("a step may wait for one answer only")
 
 
 class Player:
@@ -29,7 +47,11 @@ class Player:
     def _run(self, step: Step, values: dict[Result, Tree]) -> Tree:
         try:
             inputs = [self._input(item, values) for item in step.inputs]
-            return resolve(step.function)(*inputs, **step.settings)
+            made = resolve(step.function)(*inputs, **step.settings)
+            if isgenerator(made):
+                asked = next(made)
+                return (*asked, Paused(made)) if type(asked) is tuple else (asked, Paused(made))
+            return made
         except Exception as error:
             raise StepFailed(failure(step.function, step.place, error)) from error
 
