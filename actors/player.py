@@ -1,29 +1,12 @@
 """Plays programs in this process: the one place where steps really run."""
 
-from collections.abc import Generator
 from inspect import isgenerator
 from typing import Any
 
 import torch
 
-from actors.program import Place, Program, Result, Source, Step, StepFailed, resolve
+from actors.program import Paused, Place, Program, Result, Source, Step, StepFailed, resolve
 from actors.values import Tree
-
-
-class Paused:
-    """A step that waits for an answer. It never leaves its process: where it is missing, the step is played again."""
-
-    def __init__(self, generator: Generator[Any, Any, Tree]) -> None:
-        self.generator = generator
-
-
-def resume(paused: Paused, answer: Tree) -> Tree:
-    """Give a waiting step its answer; the step's result. Raises RuntimeError for a step that asks again."""
-    try:
-        paused.generator.send(answer)
-    except StopIteration as stop:
-        return stop.value
-    raise RuntimeError("a step may wait for one answer only")
 
 
 class Player:

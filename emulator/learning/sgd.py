@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from emulator.learning.binding import Weights, bound, clone, parameter_names
-from emulator.learning.meter import label, repeat
+from emulator.learning.meter import label
 from emulator.learning.models import ModelSpec
 from emulator.learning.shards import Batches, Normalisation, Plan, Shard
+from emulator.learning.tracing import repeat
 
 
 @dataclass(frozen=True)

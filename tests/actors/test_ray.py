@@ -15,7 +15,7 @@ from emulator.devices.condition import Completeness, Condition
 from emulator.devices.pace import Load
 from emulator.devices.presence import Markov
 from emulator.devices.profile import Throttling
-from emulator.learning.meter import warm_up
+from emulator.learning.tracing import warm_up
 from emulator.preparation import make_holdings
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
 from emulator.protocols.fedavg import FedAvgSettings, fedavg

@@ -7,9 +7,9 @@ import torch
 
 from actors.values import Spec
 from emulator.learning.inventory import PARTS, parts
-from emulator.learning.meter import measure
 from emulator.learning.models import MODELS, weight_specs
 from emulator.learning.sgd import train
+from emulator.learning.tracing import measure
 from tests.learning.test_meter import sgd_for, shard_of, spec_of
 
 

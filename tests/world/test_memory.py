@@ -8,8 +8,8 @@ import pytest
 from actors.inline import Inline
 from emulator.blueprint import build_world
 from emulator.learning.evaluation import initial_weights
-from emulator.learning.meter import measure
 from emulator.learning.sgd import train
+from emulator.learning.tracing import measure
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.local_training import local_sgd
 from emulator.tasks import OutOfMemory
