@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -13,8 +14,12 @@ from emulator.cell_settings import CellSettings, NetworkSettings
 from emulator.devices.population import CellSpec, GroupSpec
 from emulator.devices.profile import Profile
 from emulator.devices.profile_file import load_profile
+from emulator.devices.uncertainty import drawn_within
+from emulator.fleet_rules import contended, counts_of, drawn_findings, population_findings, vary_findings
+from emulator.fleets import FleetName, expand, fleet_findings
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import ModelSpec, refusal
+from emulator.learning.random import stream
 from emulator.nearest import unknown
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.protocols.settings import RoundSettings, Settings
@@ -25,6 +30,7 @@ from emulator.sections import (
     DeviceGroup,
     EvaluateSettings,
     ModelSettings,
+    PopulationSettings,
     SeedSettings,
     ServerSettings,
     StopSettings,
@@ -41,7 +47,11 @@ class Scenario(Section):
     seeds: SeedSettings = SeedSettings()
     data: DataSettings
     model: ModelSettings
+    fleet: FleetName | None = Field(
+        default=None, description="name of a fleet, in place of devices (emulator list fleets)"
+    )
     devices: Annotated[list[DeviceGroup], Field(min_length=1)]
+    population: PopulationSettings = PopulationSettings()
     server: ServerSettings = ServerSettings()
     network: NetworkSettings = NetworkSettings()
     protocol: SerializeAsAny[Settings]
@@ -57,6 +67,11 @@ class Scenario(Section):
             return data
         given = {concern: seed for concern, seed in data.get("seeds", {}).items() if seed is not None}
         return {**data, "seeds": {**dict.fromkeys(Seeds._fields, data.get("seed", 0)), **given}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_fleet(cls, data: Any) -> Any:
+        return expand(data)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -74,6 +89,8 @@ class Scenario(Section):
                 yield from (
                     f"devices[{index}].{words}" for words in self._place_findings(group, self.network.cells[group.cell])
                 )
+        yield from vary_findings(self.devices, self.network.cells)
+        yield from drawn_findings([group.profile for group in self.devices] + [self.server.profile], self.profile)
         yield from self._edge_findings()
         yield from self._data_findings()
         yield from self._model_findings()
@@ -81,6 +98,9 @@ class Scenario(Section):
             yield "stop.accuracy: got a target, but no validation data; expected evaluate.validation above 0"
 
     def _fleet_findings(self) -> Iterator[str]:
+        if self.fleet is not None:
+            yield from fleet_findings(self.fleet, self.devices, self.network)
+        yield from population_findings(self.devices, self.population)
         for index, group in enumerate(self.devices):
             if group.cell is not None and group.cell not in self.network.cells:
                 words = unknown(group.cell, self.network.cells, "a cell under network.cells")
@@ -153,7 +173,12 @@ class Scenario(Section):
     @property
     def fleet_size(self) -> int:
         """Number of devices."""
-        return sum(group.count for group in self.devices)
+        return sum(self.counts)
+
+    @property
+    def counts(self) -> list[int]:
+        """Number of devices of each group."""
+        return counts_of(self.devices, self.population)
 
     @property
     def model_spec(self) -> ModelSpec:
@@ -170,22 +195,29 @@ class Scenario(Section):
         """The device groups as the population draws them."""
         cells = {
             name: CellSpec(
-                name, cell.uplink, cell.downlink or cell.uplink if contended else cell.downlink, cell.latency, contended
+                name, cell.uplink, cell.downlink or cell.uplink if together else cell.downlink, cell.latency, together
             )
             for name, cell in self.network.cells.items()
-            for contended in [cell.sharing in ("airtime", "dcf") or cell.radio is not None]
+            for together in [contended(cell)]
         }
         return [
             GroupSpec(
-                load_profile(group.profile), group.count, cells[group.cell] if group.cell else None,
+                self.profile(group.profile), count, cells[group.cell] if group.cell else None,
                 group.uplink, group.downlink, group.latency, group.slowdown.build() if group.slowdown else None,
+                tuple((key, spread.build()) for key, spread in group.vary.items()),
             )
-            for group in self.devices
+            for group, count in zip(self.devices, self.counts, strict=True)
         ]  # fmt: skip
+
+    def profile(self, name: str) -> Profile:
+        """What machines of a profile can do here: as its file says, or drawn once within its figures' uncertainties."""
+        found = load_profile(name)
+        nominal = self.population.uncertainty == "nominal"
+        return found if nominal else drawn_within(found, partial(stream, self.all_seeds.fleet))
 
     def server_profile(self) -> Profile:
         """What the server can do."""
-        return load_profile(self.server.profile)
+        return self.profile(self.server.profile)
 
     def resolved(self) -> dict[str, Any]:
         """Every setting, defaults written out, in YAML's plain types."""
