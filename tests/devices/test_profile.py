@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from emulator.devices.profile import Profile, ProfileError
-from emulator.devices.profile_file import CATALOGUE, FIGURES, KINDS, load_profile, profile_names, read_profile
+from emulator.devices.profile_file import CATALOGUE, FIGURES, KINDS, REQUIRED, load_profile, profile_names, read_profile
 
 
 def figure(value: str) -> dict[str, Any]:
@@ -58,12 +58,12 @@ def without(*keys: str) -> dict[str, Any]:
 # Reading, exact by hand.
 def test_a_profile_from_a_file(tmp_path: Path) -> None:
     profile = read_profile(written(tmp_path, WHOLE))
-    got = [getattr(profile, attribute) for attribute, _ in FIGURES.values()]
+    got = [getattr(profile, attribute) for attribute, _ in REQUIRED.values()]
     assert got == [2e9, 1.5e9, 512 * 2**20, 2e-5, 1e7, 4e7, 0.005]
     assert (profile.name, profile.about, profile.compute) == ("tiny", "a machine for tests", "additive")
     assert isinstance(profile.memory_bytes, int)
     sources = dict(profile.sources)
-    assert list(sources) == list(FIGURES)
+    assert list(sources) == list(REQUIRED)
     memory = sources["memory"]
     assert (memory.text, memory.source, memory.date, memory.kind) == ("512 MiB", "made up", "2026-11-01", "assumed")
 
@@ -108,7 +108,7 @@ def test_profiles_are_frozen_and_can_be_keys(tmp_path: Path) -> None:
         (changed("latency", "kind", to="guess"), "latency.kind: got 'guess'; expected one of datasheet"),
         (
             changed("latency", "sauce", to="x"),
-            'latency: unknown key "sauce"; expected value, source, date, kind; did you',
+            'latency: unknown key "sauce"; expected value, source, date, kind, uncertainty; did you',
         ),
         (changed("latncy", to=figure("5 ms")), 'unknown key "latncy"; expected about, compute'),
         (changed("latncy", to=figure("5 ms")), 'did you mean "latency"?'),
