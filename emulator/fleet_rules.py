@@ -1,11 +1,11 @@
-"""What must hold among device groups: counts and shares, and factors that have something to multiply."""
+"""What must hold among device groups: counts and shares, factors that multiply something, and what fits a cell."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import fsum
 
 from emulator.cell_settings import CellSettings
 from emulator.devices.population import apportion
-from emulator.devices.profile import Profile, ProfileError
+from emulator.devices.profile import Profile
 from emulator.devices.profile_file import load_profile
 from emulator.devices.uncertainty import factored
 from emulator.nearest import unknown
@@ -66,10 +66,37 @@ def drawn_findings(names: Sequence[str], profile: Callable[[str], Profile]) -> I
     for name in names:
         try:
             profile(name)
-        except ProfileError:
-            raise
         except ValueError as error:
             yield f"population.uncertainty: {error}"
+
+
+def place_findings(group: DeviceGroup, cells: Mapping[str, CellSettings]) -> Iterator[str]:
+    """What a group says that its cell has no use for; it must be in one."""
+    cell = cells[group.cell or ""]
+    radio = cell.radio is not None
+    strange = ["uplink", "downlink", "traces"] if radio or cell.sharing == "lora" else []
+    for key in strange + ([] if radio else ["distance", "mobility"]):
+        if getattr(group, key) is not None:
+            kind = "a LoRa cell" if cell.sharing == "lora" else f"with{'' if radio else 'out'} a radio"
+            yield f"{key}: got one in cell {group.cell}, which is {kind}; expected none"
+    if group.traces is not None and cell.sharing not in ("dedicated", "shared", "fifo"):
+        yield f"traces: got them in a {cell.sharing} cell; expected a dedicated, shared or fifo one"
+    for key, rate in (("uplink", group.uplink), ("downlink", group.downlink)):
+        if rate is not None and cell.contention is not None and cell.uplink is not None:
+            try:
+                cell.contention.law(cell.uplink).terms(rate, 1.0, 1)
+            except ValueError as error:
+                yield f"{key}: {error}, in cell {group.cell}"
+    if group.weight != 1 and cell.sharing not in ("shared", "airtime"):
+        yield f"weight: got {group.weight:g} in a {cell.sharing} cell; expected 1: only shared and airtime cells weigh"
+    roams = group.mobility.cells if group.mobility is not None else []
+    for name in roams:
+        if name not in cells:
+            yield f"mobility.cells: {unknown(name, cells, 'a cell under network.cells')}"
+        elif cells[name].radio is None:
+            yield f"mobility.cells: got {name}, which has no radio; expected cells with one"
+    if roams and group.cell not in roams:
+        yield f"mobility.cells: got {', '.join(roams)}; expected the group's own cell {group.cell} among them"
 
 
 def _idle(group: DeviceGroup, cell: CellSettings) -> Iterator[str]:

@@ -10,12 +10,19 @@ from typing import Annotated, Any, Self
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 import scenarios
-from emulator.cell_settings import CellSettings, NetworkSettings
+from emulator.cell_settings import NetworkSettings
 from emulator.devices.population import CellSpec, GroupSpec
 from emulator.devices.profile import Profile
 from emulator.devices.profile_file import load_profile
 from emulator.devices.uncertainty import drawn_within
-from emulator.fleet_rules import contended, counts_of, drawn_findings, population_findings, vary_findings
+from emulator.fleet_rules import (
+    contended,
+    counts_of,
+    drawn_findings,
+    place_findings,
+    population_findings,
+    vary_findings,
+)
 from emulator.fleets import FleetName, expand, fleet_findings
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import ModelSpec, refusal
@@ -86,11 +93,9 @@ class Scenario(Section):
         yield from self.network.findings()
         for index, group in enumerate(self.devices):
             if group.cell is not None:
-                yield from (
-                    f"devices[{index}].{words}" for words in self._place_findings(group, self.network.cells[group.cell])
-                )
+                yield from (f"devices[{index}].{words}" for words in place_findings(group, self.network.cells))
         yield from vary_findings(self.devices, self.network.cells)
-        yield from drawn_findings([group.profile for group in self.devices] + [self.server.profile], self.profile)
+        yield from drawn_findings(self._profiles(), self.profile)
         yield from self._edge_findings()
         yield from self._data_findings()
         yield from self._model_findings()
@@ -108,6 +113,11 @@ class Scenario(Section):
         if isinstance(self.protocol, RoundSettings) and self.protocol.cohort > self.fleet_size:
             yield f"protocol.cohort: got {self.protocol.cohort}; expected at most the fleet's {self.fleet_size} devices"
 
+    def _profiles(self) -> list[str]:
+        """Every profile that machines here have, once."""
+        edges = [site.edge.profile for site in self.network.sites.values() if site.edge is not None]
+        return list(dict.fromkeys([*(group.profile for group in self.devices), self.server.profile, *edges]))
+
     def _edge_findings(self) -> Iterator[str]:
         if not PROTOCOLS[self.protocol_name].edges:
             return
@@ -116,33 +126,6 @@ class Scenario(Section):
             if site is None or self.network.sites[site].edge is None:
                 got = "no cell" if group.cell is None else f"cell {group.cell} without an edge server at its site"
                 yield f"devices[{index}].cell: got {got}; expected one, as {self.protocol_name} aggregates at edges"
-
-    def _place_findings(self, group: DeviceGroup, cell: CellSettings) -> Iterator[str]:
-        """What a group says that its cell has no use for."""
-        radio = cell.radio is not None
-        strange = ["uplink", "downlink", "traces"] if radio or cell.sharing == "lora" else []
-        for key in strange + ([] if radio else ["distance", "mobility"]):
-            if getattr(group, key) is not None:
-                kind = "a LoRa cell" if cell.sharing == "lora" else f"with{'' if radio else 'out'} a radio"
-                yield f"{key}: got one in cell {group.cell}, which is {kind}; expected none"
-        if group.traces is not None and cell.sharing not in ("dedicated", "shared", "fifo"):
-            yield f"traces: got them in a {cell.sharing} cell; expected a dedicated, shared or fifo one"
-        for key, rate in (("uplink", group.uplink), ("downlink", group.downlink)):
-            if rate is not None and cell.contention is not None and cell.uplink is not None:
-                try:
-                    cell.contention.law(cell.uplink).terms(rate, 1.0, 1)
-                except ValueError as error:
-                    yield f"{key}: {error}, in cell {group.cell}"
-        if group.weight != 1 and cell.sharing not in ("shared", "airtime"):
-            yield f"weight: got {group.weight:g} in a {cell.sharing} cell; expected 1: only shared and airtime cells weigh"
-        roams = group.mobility.cells if group.mobility is not None else []
-        for name in roams:
-            if name not in self.network.cells:
-                yield f"mobility.cells: {unknown(name, self.network.cells, 'a cell under network.cells')}"
-            elif self.network.cells[name].radio is None:
-                yield f"mobility.cells: got {name}, which has no radio; expected cells with one"
-        if roams and group.cell not in roams:
-            yield f"mobility.cells: got {', '.join(roams)}; expected the group's own cell {group.cell} among them"
 
     def _data_findings(self) -> Iterator[str]:
         data, info = self.data, DATASETS[self.data.dataset]

@@ -65,7 +65,7 @@ def test_it_helps_editors() -> None:
     found = schema()
     assert "digits" in found["$defs"]["DataSettings"]["properties"]["dataset"]["enum"]
     assert "lenet" in found["$defs"]["ModelSettings"]["properties"]["name"]["enum"]
-    assert "raspberry-pi-4" in found["$defs"]["DeviceGroup"]["properties"]["profile"]["enum"]
+    assert "raspberry-pi-4" in found["$defs"]["DeviceGroup"]["properties"]["profile"]["anyOf"][0]["enum"]
     assert [part["properties"]["name"]["const"] for part in found["properties"]["protocol"]["oneOf"]][:1] == ["fedavg"]
     rate = found["$defs"]["BackhaulSettings"]["properties"]["rate"]["anyOf"][0]
     assert (rate["type"], rate["examples"]) == ("string", ["20 Mbit/s"])
