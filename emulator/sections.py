@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_v
 from pydantic.config import JsonDict
 
 from emulator.air import TraceSettings, TrackSettings
+from emulator.condition_settings import AvailabilitySettings, CompletenessSettings, LoadSettings
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import MODELS
 from emulator.learning.partition import Iid, PartitionSettings
@@ -111,6 +112,10 @@ class DeviceGroup(Profiled):
     distance: Length | None = Field(default=None, description="from the cell; absent: drawn uniformly by area")
     mobility: MobilitySettings | None = Field(default=None, description="in cells with a radio")
     traces: GroupTraces | None = Field(default=None, description="in cells without a radio")
+    availability: AvailabilitySettings | None = Field(default=None, description="absent: always there")
+    load: LoadSettings | None = Field(default=None, description="other work on the devices")
+    charge: float = Field(default=1.0, gt=0, le=1, description="of the battery at the start; no matter on mains")
+    completeness: CompletenessSettings | None = Field(default=None, description="absent: all of its local work")
 
 
 class PopulationSettings(Section):
