@@ -11,10 +11,11 @@ from emulator.learning.datasets import available
 from emulator.listing import table
 from emulator.preparation import draw_fleet, prepare, try_network
 from emulator.scenario import Scenario
-from network.units import COMPUTE, DURATION, ENERGY, POWER, RATE, SIZE, Quantity
+from network.units import COMPUTE, DURATION, ENERGY, RATE, SIZE, Quantity
 
 LONG = 10
 Figure = float | int | str | None
+Row = dict[str, Figure]
 
 # Column of the CSV -> its heading in the table, and the unit it is shown with there.
 COLUMNS: dict[str, tuple[str, Quantity | None]] = {
@@ -28,12 +29,9 @@ COLUMNS: dict[str, tuple[str, Quantity | None]] = {
     "downlink_bps": ("downlink", RATE),
     "latency_s": ("latency", DURATION),
     "samples": ("samples", None),
-    "idle_w": ("idle", POWER),
-    "load_w": ("load", POWER),
-    "send_w": ("send", POWER),
-    "receive_w": ("receive", POWER),
     "battery_j": ("battery", ENERGY),
 }
+POWERS = ("idle_w", "load_w", "send_w", "receive_w")  # one column in the table, to keep it narrow
 
 
 def show_devices(scenario: Scenario, form: Literal["table", "csv"]) -> None:
@@ -43,17 +41,16 @@ def show_devices(scenario: Scenario, form: Literal["table", "csv"]) -> None:
     """
     rows = list(_rows(scenario))
     if form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer = csv.DictWriter(sys.stdout, [*COLUMNS, *POWERS], lineterminator="\n")
+        writer.writeheader()
         writer.writerows(rows)
         return
-    kept = [index for index in range(len(COLUMNS)) if any(row[index] is not None for row in rows)]
-    kinds = list(COLUMNS.values())
-    shown = [[_text(row[index], kinds[index][1]) for index in kept] for row in rows]
-    table(f"fleet: {len(rows)} devices", [kinds[index][0] for index in kept], shown)
+    kept = {key: kind for key, kind in COLUMNS.items() if any(row[key] is not None for row in rows)}
+    shown = [[*(_text(row[key], quantity) for key, (_, quantity) in kept.items()), _powers(row)] for row in rows]
+    table(f"fleet: {len(rows)} devices", [*(heading for heading, _ in kept.values()), "idle/load/send/receive"], shown)
 
 
-def _rows(scenario: Scenario) -> Iterator[Sequence[Figure]]:
+def _rows(scenario: Scenario) -> Iterator[Row]:
     root = scenario.data.root
     samples: Sequence[int | None]
     if available(scenario.data.dataset, Path(root) if root else None):
@@ -66,13 +63,19 @@ def _rows(scenario: Scenario) -> Iterator[Sequence[Figure]]:
         yield _row(device, both, count)
 
 
-def _row(device: Device, rates: tuple[float, float], samples: int | None) -> Sequence[Figure]:
+def _row(device: Device, rates: tuple[float, float], samples: int | None) -> Row:
     profile, (down, up) = device.profile, rates
-    return (
+    figures = (
         device.name, profile.name, device.cell, profile.flop_per_s, device.slowdown, profile.free_memory_bytes,
-        up, down, device.latency_s, samples,
-        profile.idle_w, profile.load_w, profile.send_w, profile.receive_w, profile.battery_j,
+        up, down, device.latency_s, samples, profile.battery_j,
+        profile.idle_w, profile.load_w, profile.send_w, profile.receive_w,
     )  # fmt: skip
+    return dict(zip([*COLUMNS, *POWERS], figures, strict=True))
+
+
+def _powers(row: Row) -> str | None:
+    found = [row[key] for key in POWERS]
+    return None if None in found else "/".join(f"{power:.3g}" for power in found) + " W"
 
 
 def _text(value: Figure, quantity: Quantity | None) -> str | None:
