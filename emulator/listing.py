@@ -9,6 +9,7 @@ from rich.text import Text
 
 from emulator.devices.profile import ProfileError
 from emulator.devices.profile_file import load_profile, profile_names
+from emulator.fleets import fleet_names, load_fleet
 from emulator.learning.datasets import DATASETS, available
 from emulator.learning.models import MODELS, ModelSpec, refusal, summary
 from emulator.learning.pretrained import PRETRAINED, pretrained_here
@@ -97,6 +98,16 @@ def one_cell(name: str) -> None:
     table(f"{name}: {preset.about}", ("setting", "value", "kind", "date", "source"), rows)
 
 
+def fleets() -> None:
+    """The fleets to choose from."""
+    rows = []
+    for name in fleet_names():
+        fleet = load_fleet(name)
+        profiles = dict.fromkeys(str(group["profile"]) for group in fleet.devices)
+        rows.append((name, fleet.version, fleet.about, len(fleet.network["cells"]), ", ".join(profiles)))
+    table("fleets (fleet: NAME in place of devices)", ("name", "version", "what it is", "cells", "profiles"), rows)
+
+
 def datasets() -> None:
     """The data sets."""
     rows = [
@@ -145,6 +156,7 @@ TABLES: dict[str, Callable[[], None]] = {
     "protocols": protocols,
     "profiles": profiles,
     "cells": cells,
+    "fleets": fleets,
     "datasets": datasets,
     "models": models,
     "weights": weights,
