@@ -12,6 +12,7 @@ from emulator.devices.population import Device
 from emulator.learning.datasets import available
 from emulator.learning.models import build, summary
 from emulator.listing import images, table
+from emulator.memory_check import memory
 from emulator.preparation import Prepared, draw_fleet, prepare, try_network
 from emulator.protocols.settings import RoundSettings
 from emulator.reading import ScenarioError
@@ -38,6 +39,7 @@ def check(scenario: Scenario, draws: int | None = None) -> None:
     if available(data.dataset, Path(data.root) if data.root else None):
         prepared = prepare(scenario)
         _samples(prepared)
+        memory(scenario, prepared.plan)
         _first_round(scenario, prepared.plan)
         if draws is not None:
             _draws(scenario, draws)

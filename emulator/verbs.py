@@ -197,9 +197,12 @@ class Compute(Verb):
         node = self.node
         beside = node.shelf.beside(self._inputs) if node.shelf is not None else 0
         self.memory_bytes = self.cost.peak_bytes + beside
-        if node.shelf is None or self.memory_bytes <= node.profile.free_memory_bytes:
+        if node.shelf is None:
             return True
         call = (self.function, specs, self.settings)
+        node.shelf.need(self.memory_bytes, beside, call)
+        if self.memory_bytes <= node.profile.free_memory_bytes:
+            return True
         error = OutOfMemory(node.name, refusal(call, self.memory_bytes, beside, node.profile.free_memory_bytes))
         self._refuse(error)
         node.engine.out_of_memory(node, error)
