@@ -34,6 +34,16 @@ class Leaf:
         return count * self.dtype.itemsize
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The shape of a step that waits for an answer: what it was called with, and the bytes that it keeps meanwhile."""
+
+    function: str
+    inputs: tuple[Any, ...]
+    settings: tuple[tuple[str, Any], ...]
+    nbytes: int
+
+
 def map_tree(f: Callable[[Any], Any], tree: Tree) -> Tree:
     """Apply ``f`` to every leaf of ``tree``; containers keep their type and order."""
     if isinstance(tree, dict):
@@ -66,7 +76,7 @@ class Spec:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self.nbytes = sum(leaf.nbytes for leaf in leaves(tree) if isinstance(leaf, Leaf))
+        self.nbytes = sum(leaf.nbytes for leaf in leaves(tree) if isinstance(leaf, (Leaf, Pause)))
 
     @classmethod
     def of(cls, tree: Tree) -> "Spec":
@@ -77,6 +87,11 @@ class Spec:
         if found is None:
             found = cls._interned[key] = cls(shapes)
         return found
+
+    @property
+    def pause(self) -> Pause | None:
+        """The pause that this is the shape of, if it is one."""
+        return self.tree if isinstance(self.tree, Pause) else None
 
     def meta(self) -> Tree:
         """Fresh tensors on the ``meta`` device: shapes without data."""

@@ -106,12 +106,12 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     )
     check.set_defaults(command=_check)
     listing = commands.add_parser("list", help="what a scenario can name")
-    listing.add_argument("what", nargs="?", metavar="protocols|profiles|cells|fleets|datasets|models|scenarios")
+    listing.add_argument("what", nargs="?", metavar="protocols|profiles|cells|fleets|datasets|models|weights|scenarios")
     listing.add_argument("name", nargs="?", help="one profile, with its sources")
     listing.set_defaults(command=_list)
     schema = commands.add_parser("schema", help="the JSON Schema of scenario files, for editors")
     schema.set_defaults(command=_schema)
-    fetch = commands.add_parser("fetch", help="bring a data set into the local cache")
+    fetch = commands.add_parser("fetch", help="bring a data set or pre-trained weights into the local cache")
     fetch.add_argument("name")
     fetch.set_defaults(command=_fetch)
     calibrate = commands.add_parser("calibrate", help="measure this machine as a device profile")
@@ -227,12 +227,14 @@ def _schema(_: argparse.Namespace) -> int:
 def _fetch(options: argparse.Namespace) -> int:
     from emulator.learning.datasets import DATASETS
     from emulator.learning.fetch import fetch
+    from emulator.learning.pretrained import PRETRAINED, fetch_weights
     from emulator.nearest import unknown
 
-    if options.name not in DATASETS:
-        raise UsageError("fetch: " + unknown(options.name, DATASETS, "a data set"))
-    folder = fetch(options.name, lambda text: print(text, file=sys.stderr))
-    print(f"{options.name}: {folder}")
+    if options.name not in (*DATASETS, *PRETRAINED):
+        raise UsageError("fetch: " + unknown(options.name, (*DATASETS, *PRETRAINED), "a data set or weights"))
+    bring = fetch_weights if options.name in PRETRAINED else fetch
+    path = bring(options.name, lambda text: print(text, file=sys.stderr))
+    print(f"{options.name}: {path}")
     return 0
 
 

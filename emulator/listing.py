@@ -12,6 +12,7 @@ from emulator.devices.profile_file import load_profile, profile_names
 from emulator.fleets import fleet_names, load_fleet
 from emulator.learning.datasets import DATASETS, available
 from emulator.learning.models import MODELS, ModelSpec, refusal, summary
+from emulator.learning.pretrained import PRETRAINED, pretrained_here
 from emulator.presets import load_preset, preset_names
 from emulator.progress import console
 from emulator.protocols.catalogue import PROTOCOLS
@@ -133,6 +134,15 @@ def models() -> None:
     table("models", header, rows)
 
 
+def weights() -> None:
+    """The pre-trained weights."""
+    rows = [
+        (name, info.spec.name, info.about, info.licence, "yes" if pretrained_here(name) else f"emulator fetch {name}")
+        for name, info in PRETRAINED.items()
+    ]
+    table("weights", ("name", "model", "what it is", "licence", "here"), rows)
+
+
 def scenarios() -> None:
     """The shipped scenarios."""
     rows = []
@@ -149,5 +159,6 @@ TABLES: dict[str, Callable[[], None]] = {
     "fleets": fleets,
     "datasets": datasets,
     "models": models,
+    "weights": weights,
     "scenarios": scenarios,
 }

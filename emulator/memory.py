@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from actors.tape import Handle
-from emulator.learning.meter import Cost, measure
+from emulator.learning.meter import Cost
+from emulator.learning.tracing import measure
 from network.units import SIZE
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]

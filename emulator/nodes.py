@@ -8,7 +8,8 @@ from actors.tape import Handle
 from emulator.devices.energy import Supply
 from emulator.devices.pace import Pace
 from emulator.engine import Engine
-from emulator.learning.meter import Cost, measure
+from emulator.learning.meter import Cost
+from emulator.learning.tracing import measure
 from emulator.memory import Shelf
 from emulator.tasks import ProtocolError
 from emulator.verbs import Compute, Send, Verb

@@ -15,7 +15,8 @@ from actors.tape import Handle, Op
 from emulator.devices.energy import Supply
 from emulator.devices.pace import Pace
 from emulator.engine import Engine, Finish
-from emulator.learning.meter import Cost, measure
+from emulator.learning.meter import Cost
+from emulator.learning.tracing import measure
 from emulator.memory import Shelf, refusal
 from emulator.rows import KINDS, PAYLOAD, Event
 from emulator.tasks import DeviceLost, Future, OutOfMemory, ProtocolError

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from emulator.learning.binding import Weights, bound, clone, parameter_names
-from emulator.learning.meter import repeat
+from emulator.learning.meter import label
 from emulator.learning.models import ModelSpec
 from emulator.learning.shards import Batches, Normalisation, Plan, Shard
+from emulator.learning.tracing import repeat
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Learner:
         self.weights = [own[name].requires_grad_() for name in names]
         self.anchor = [received[name] for name in names] if sgd.mu else []
         self.velocity = [torch.zeros_like(tensor) for tensor in self.weights] if sgd.momentum else []
+        label("optimiser", self.velocity)
         self.key = sgd  # with the batch's shapes it fixes what one step does
 
 
@@ -70,6 +72,8 @@ def trained(spec: ModelSpec) -> tuple[str, ...]:
 def train(weights: Weights, shard: Shard, seed: int, *, sgd: LocalSGD) -> Weights:
     """Weights after local training on ``shard``, minibatches drawn from ``seed``. An empty shard changes nothing."""
     own = clone(weights)
+    label("weights", [weights, own])
+    label("data", shard)
     with bound(sgd.problem.model, own, training=True) as model:
         repeat(sgd_step, Learner(sgd, weights, own, model), Batches(shard, seed, sgd.plan))
     return {name: tensor.detach() for name, tensor in own.items()}
@@ -81,6 +85,7 @@ def sgd_step(learner: Learner, batch: Shard) -> None:
     loss = functional.cross_entropy(learner.model(inputs), batch.labels)
     del inputs
     gradients = list(torch.autograd.grad(loss, learner.weights))
+    label("gradients", gradients)
     with torch.no_grad():
         _descend(learner, gradients)
 

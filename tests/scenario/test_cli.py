@@ -14,6 +14,7 @@ from emulator.cli import main
 from emulator.devices.profile_file import profile_names
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import MODELS
+from emulator.learning.pretrained import PRETRAINED
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.reading import read_scenario
 from tests.scenario import worlds
@@ -79,7 +80,8 @@ def test_run_shows_progress_on_stderr_and_the_result_on_stdout(tiny: Path, capsy
         (["list", "protocol"], 'got "protocol"; expected one of: protocols'),
         (["list", "models", "mlp"], "only a profile or a cell can be shown by name"),
         (["list", "profiles", "raspbery-pi-4"], 'did you mean "raspberry-pi-4"?'),
-        (["fetch", "fashion"], 'got "fashion"; expected a data set: '),
+        (["fetch", "fashion"], 'got "fashion"; expected a data set or weights: '),
+        (["fetch", "mobilenetv2"], 'did you mean "mobilenetv2-imagenet"?'),
         (["schema", "quickstart"], "got unknown argument quickstart"),
     ],
 )  # fmt: skip
@@ -189,8 +191,8 @@ def test_list_shows_everything(capsys: Captured) -> None:
     assert main(["list"]) == 0
     out = capsys.readouterr().out
     first = {line.split()[0] for line in out.splitlines() if line.strip()}
-    assert {"protocols", "profiles", "datasets", "models", "scenarios"} <= first
-    assert {*PROTOCOLS, *profile_names(), *DATASETS, *MODELS, "quickstart", "hundreds_300"} <= first
+    assert {"protocols", "profiles", "datasets", "models", "weights", "scenarios"} <= first
+    assert {*PROTOCOLS, *profile_names(), *DATASETS, *MODELS, *PRETRAINED, "quickstart", "hundreds_300"} <= first
     assert out.isascii()  # plain in a pipe
 
 
@@ -201,6 +203,7 @@ def test_list_shows_everything(capsys: Captured) -> None:
         ("profiles", ["raspberry-pi-4", "11.9 GFLOP/s"]),
         ("datasets", ["digits", "1x8x8", "1437 + 360", "yes"]),
         ("models", ["mlp", "9,610", "101,770", "394,634", "2"]),  # n x 128 + 128 + 128 x 10 + 10
+        ("weights", ["mobilenetv2-imagenet", "mobilenetv2", "ImageNet-1k", "MIT"]),
         ("scenarios", ["quickstart", "Twenty mixed devices"]),
     ],
 )
