@@ -157,12 +157,29 @@ def test_check_counts_every_sample_once(tiny: Path, capsys: Captured) -> None:
     assert sum(row[0] for row in rows) + held_out == 1437
 
 
+def test_check_tells_who_does_not_fit(tiny: Path, capsys: Captured) -> None:
+    """An ESP32-S3 has 312 KiB free; the run refuses it with exit code 2 and one line, and goes on without it when told to."""
+    both = "devices=[{profile: esp32-s3, count: 2}, {profile: laptop, count: 1}]"
+    assert main(["check", "tiny.yaml", both, "model.name=cnn"]) == 0
+    out = capsys.readouterr().out
+    assert next(cells(line)[-1] for line in out.splitlines() if line.startswith("esp32-s3")) == "0 of 2"
+    assert next(cells(line)[-1] for line in out.splitlines() if line.startswith("laptop")) == "1 of 1"
+    assert "2 of 2 esp32-s3 would end the run: device-0000: out of memory: train needs" in out
+    options = ["tiny.yaml", both, "model.name=cnn", "protocol.cohort=3", "--inline", "--json"]
+    assert main(["run", *options]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("emulator: error: device-000")
+    assert "out of memory: train needs" in error
+    assert main(["run", *options, "on_out_of_memory=exclude"]) == 0
+    assert json.loads(capsys.readouterr().out)["devices_lost"] == 2
+
+
 def test_check_is_compact_for_many_devices(tiny: Path, capsys: Captured) -> None:
     assert (
         main(["check", "tiny.yaml", "devices[0].count=99", "data.partition={kind: iid}", "evaluate.validation=0"]) == 0
     )
     out = capsys.readouterr().out
-    table = out[out.index("samples of each class") : out.index("first of")].splitlines()
+    table = out[out.index("samples of each class") : out.index("memory of")].splitlines()
     assert len(table) == 2 + 10 + 3
     assert cells(table[-3])[0] == "90 more"
     # 1437 samples over 100 devices: 37 of 15 and 63 of 14.
