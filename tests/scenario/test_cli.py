@@ -160,7 +160,9 @@ def test_check_counts_every_sample_once(tiny: Path, capsys: Captured) -> None:
 def test_check_tells_who_does_not_fit(tiny: Path, capsys: Captured) -> None:
     """An ESP32-S3 has 312 KiB free; the run refuses it with exit code 2 and one line, and goes on without it when told to."""
     both = "devices=[{profile: esp32-s3, count: 2}, {profile: laptop, count: 1}]"
-    assert main(["check", "tiny.yaml", both, "model.name=cnn"]) == 0
+    assert main(["check", "tiny.yaml", both, "model.name=cnn", "on_out_of_memory=exclude"]) == 0
+    assert "2 of 2 esp32-s3 would be left out" in capsys.readouterr().out
+    assert main(["check", "tiny.yaml", both, "model.name=cnn"]) == 2
     out = capsys.readouterr().out
     assert next(cells(line)[-1] for line in out.splitlines() if line.startswith("esp32-s3")) == "0 of 2"
     assert next(cells(line)[-1] for line in out.splitlines() if line.startswith("laptop")) == "1 of 1"
