@@ -15,6 +15,7 @@ from emulator.learning.codecs.base import (
     admitted,
     agree,
     drawn,
+    looking_at,
     matching,
     seed_tensor,
 )
@@ -88,8 +89,8 @@ class RandomK:
         flat = admitted(tensor, "random-k").reshape(-1)
         k = kept(len(flat), self.ratio)
         values = flat.index_select(0, drawn(len(flat), k, seed, flat.device))
-        if self.unbiased and k:
-            values.mul_(len(flat) / k)
+        if self.unbiased:
+            _scale_up(values, len(flat), k)
         return Encoded({"values": values}, seed_tensor(seed, flat.device))
 
     def decode(self, encoded: Encoded, seed: int, shape: Shape) -> Tensor:
@@ -132,8 +133,7 @@ class Dropout:
         if self.mask == "bitmap":
             positions = positions.sort().values  # as the bitmap tells no other order
         sent = values.index_select(dim, positions)
-        if k:
-            sent.mul_(count / k)
+        _scale_up(sent, count, k)
         if self.mask == "seed":
             return Encoded({"values": sent}, seed_tensor(seed, values.device))
         bitmap = torch.zeros(count, dtype=torch.uint8, device=values.device).index_fill_(0, positions, 1)
@@ -167,6 +167,16 @@ class Dropout:
         if len(shape) < 2:
             raise ValueError(f"codec dropout by channel: got shape {shape}; expected at least two dimensions")
         return shape, 1
+
+
+def _scale_up(values: Tensor, count: int, k: int) -> None:
+    """Multiply, in place, what stays of a draw of ``k`` of ``count``. Raises ValueError where float32 overflows."""
+    if not 0 < k < count:
+        return
+    values.mul_(count / k)
+    with looking_at(values) as visible:
+        if visible and not bool(values.isfinite().all()):
+            raise ValueError(f"codec: got an entry that overflows float32 when scaled by {count}/{k}; expected none")
 
 
 def _spread(values: Tensor, positions: Tensor, shape: Shape, dim: int) -> Tensor:
