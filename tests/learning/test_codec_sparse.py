@@ -207,7 +207,7 @@ def test_p_out_of_range(p: float) -> None:
 @pytest.mark.parametrize("codec", [RandomK(0.5), Dropout(0.5), Dropout(0.5, "bitmap", "channel")], ids=str)
 def test_what_overflows_when_scaled_is_refused(codec: Codec) -> None:
     """2 x 3e38 is beyond float32's 3.4e38."""
-    with pytest.raises(ValueError, match="overflows float32 when scaled by [0-9]+/[0-9]+; expected none"):
+    with pytest.raises(ValueError, match=r"overflows float32 when scaled by [0-9]+/[0-9]+; expected none"):
         codec.encode(torch.full((2, 4), 3e38), 1)
 
 

@@ -108,6 +108,7 @@ def test_a_view_in_another_order_is_its_values(codec: Codec) -> None:
     view = data(5, 4, 6).permute(2, 0, 1)
     assert not view.is_contiguous()
     plain = view.contiguous()
+    assert all(leaf.is_contiguous() for leaf in leaves(codec.encode(view, SEED)))
     one, other = (codec.decode(codec.encode(t, SEED), SEED, (6, 5, 4)) for t in (view, plain))
     assert torch.equal(one, other)
 

@@ -22,8 +22,8 @@ def code_dtype(width: int) -> torch.dtype:
 
 def pack(codes: Tensor, width: int) -> Tensor:
     """uint8 [ceil(n width / 8)] from integer codes [n], each at least 0 and below 2**width."""
-    rest = width % 8
-    planes = [((codes >> shift) & 0xFF).to(torch.uint8) for shift in range(0, width - rest, 8)]
+    rest = width % 8  # a cast to uint8 keeps the lowest byte
+    planes = [(codes >> shift).to(torch.uint8) for shift in range(0, width - rest, 8)]
     if rest:
         planes.append(_regroup((codes >> (width - rest)).to(torch.uint8), rest, 8))
     return torch.cat(planes)
@@ -44,11 +44,11 @@ def unpack(packed: Tensor, count: int, width: int) -> Tensor:
 
 def _regroup(values: Tensor, width: int, other: int) -> Tensor:
     """The bits of ``values`` (uint8, ``width`` bits each) in groups of ``other`` bits; zeros fill up the last one."""
-    bits = (values.unsqueeze(1) >> _places(width, values)) & 1
+    bits = (values.unsqueeze(1) >> _places(width, values)).bitwise_and_(1)  # in place: all this is memory on a device
     stream = bits.reshape(-1)
     if short := -len(stream) % other:
         stream = torch.nn.functional.pad(stream, (0, short))
-    return (stream.reshape(-1, other) << _places(other, values)).sum(1, dtype=torch.uint8)
+    return stream.reshape(-1, other).bitwise_left_shift_(_places(other, values)).sum(1, dtype=torch.uint8)
 
 
 def _places(width: int, values: Tensor) -> Tensor:

@@ -74,7 +74,8 @@ class Stochastic:
         sizes = flat.abs()
         low, high = _ends(sizes)
         codes = self._rounded(sizes.sub_(low).div_(torch.where(high > low, high - low, 1.0)), seed)
-        return Encoded(pack((codes << 1) | (flat < 0), self.depth + 1), torch.stack([low, high]))
+        codes.bitwise_left_shift_(1).bitwise_or_(flat < 0)
+        return Encoded(pack(codes, self.depth + 1), torch.stack([low, high]))
 
     def _rounded(self, shares: Tensor, seed: int) -> Tensor:
         """Codes 0 to 2**b - 1 of ``shares`` in 0 to 1, which are used up."""
