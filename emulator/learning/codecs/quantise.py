@@ -55,8 +55,8 @@ class Stochastic:
     the mean: E[Q(x)] = x and E||Q(x) - x||^2 <= n Delta^2 / 4 (a draw between two levels Delta apart varies by no more).
     Lightweight FedSL (arXiv:2412.06414) names quantised gradients of 8 bits; that they are rounded like this is our
     reading. As Delta <= ||x||_2 / s with s = 2**b - 1, QSGD's bound (Alistarh et al., arXiv:1610.02132)
-    min(n / s^2, sqrt(n) / s) ||x||^2 holds as well. From b = 24 on, float32's own rounding is coarser than Delta. At b = 32 the entries
-    travel unchanged as float32. Tensors of one magnitude, all zeros among them, come back exactly.
+    min(n / s^2, sqrt(n) / s) ||x||^2 holds as well. From b = 24 on, float32's own rounding is coarser than
+    Delta. At b = 32 the entries travel unchanged as float32. Tensors of one magnitude, all zeros among them, come back exactly.
     """
 
     depth: int
