@@ -27,6 +27,7 @@ class Op:
     handles: list[int] = field(default_factory=list)
     uses: list[int] = field(default_factory=list)
     pause: int | None = None  # the output that is the step itself, waiting for an answer
+    answered: bool = False
     keeps_inputs: bool = False  # shipped while waiting: it may have to be played again
 
 
@@ -113,7 +114,9 @@ class Tape:
             made.pause = len(specs) - 1
         for result in references:
             if isinstance(result, Result):
-                self._ops[result.op].uses[result.output] += 1
+                source = self._ops[result.op]
+                source.uses[result.output] += 1
+                source.answered |= source.pause == result.output
         self._ops[op] = self._held.setdefault(lane, {})[op] = made
         return made
 
@@ -226,7 +229,8 @@ class Tape:
     def _outlives(op: Op, inner: Counter[Result]) -> bool:
         """Whether a waiting step still waits when this program is over."""
         assert op.pause is not None
-        return bool(op.handles[op.pause]) or op.uses[op.pause] > inner[Result(op.step.op, op.pause)]
+        waiting = bool(op.handles[op.pause]) and not op.answered
+        return waiting or op.uses[op.pause] > inner[Result(op.step.op, op.pause)]
 
     def _forget_inputs(self, op: Op) -> None:
         for result in op.step.inputs:

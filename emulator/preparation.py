@@ -137,7 +137,7 @@ def _blueprint(
 ) -> Blueprint:
     wiring, samples = given
     info = DATASETS[scenario.data.dataset]
-    problem = Problem(scenario.model_spec, Normalisation(info.scale, info.mean, info.std))
+    problem = Problem(scenario.model_spec, Normalisation(info.scale, info.mean, info.std), scenario.model.cut)
     entry = path_of(PROTOCOLS[scenario.protocol_name].run)
     return Blueprint(
         entry, scenario.protocol, problem, scenario.all_seeds, devices, samples,

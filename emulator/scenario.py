@@ -25,7 +25,7 @@ from emulator.fleet_rules import (
 )
 from emulator.fleets import FleetName, expand, fleet_findings
 from emulator.learning.datasets import DATASETS
-from emulator.learning.models import ModelSpec, refusal
+from emulator.learning.models import ModelSpec, refusal, summary
 from emulator.learning.random import stream
 from emulator.nearest import unknown
 from emulator.protocols.catalogue import PROTOCOLS
@@ -147,9 +147,19 @@ class Scenario(Section):
         reason = refusal(self.model_spec)
         if reason is not None:
             yield f"model.name: {reason} (data.dataset is {self.data.dataset})"
-        for key, got in (("cut", self.model.cut), ("weights", self.model.weights)):
+        splits = PROTOCOLS[self.protocol_name].splits
+        if reason is None and splits:
+            yield from self._cut_findings()
+        for key, got in (("cut", None if splits else self.model.cut), ("weights", self.model.weights)):
             if got is not None:
                 yield f"model.{key}: got {json.dumps(got)}; expected none, as {self.protocol_name} has no use for it"
+
+    def _cut_findings(self) -> Iterator[str]:
+        """A split protocol needs a block on either side."""
+        cut, blocks = self.model.cut, len(summary(self.model_spec))
+        if cut is None or not 0 < cut < blocks:
+            got = "none" if cut is None else str(cut)
+            yield f"model.cut: got {got}; expected 1 to {blocks - 1}, as {self.protocol_name} splits {self.model.name}"
 
     @property
     def protocol_name(self) -> str:

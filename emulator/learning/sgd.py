@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ class Problem:
 
     model: ModelSpec
     normalise: Normalisation
+    cut: int | None = None  # blocks on the device, where a protocol splits
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,26 @@ def _descend(learner: Learner, gradients: list[Tensor]) -> None:
     if sgd.mu:
         torch._foreach_add_(gradients, weights, alpha=sgd.mu)
         torch._foreach_sub_(gradients, learner.anchor, alpha=sgd.mu)
-    if sgd.weight_decay:
-        torch._foreach_add_(gradients, weights, alpha=sgd.weight_decay)
-    if sgd.momentum:
-        torch._foreach_mul_(learner.velocity, sgd.momentum)
-        torch._foreach_add_(learner.velocity, gradients)
-        gradients = learner.velocity
-    torch._foreach_add_(weights, gradients, alpha=-sgd.learning_rate)
+    descend(weights, gradients, learner.velocity, sgd)
+
+
+class Rates(Protocol):
+    """What a step of SGD goes by."""
+
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def momentum(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+
+
+def descend(weights: list[Tensor], gradients: list[Tensor], velocity: list[Tensor], rates: Rates) -> None:
+    """One step of PyTorch's SGD, in place. ``velocity`` is empty without momentum; ``gradients`` are used up."""
+    if rates.weight_decay:
+        torch._foreach_add_(gradients, weights, alpha=rates.weight_decay)
+    if rates.momentum:
+        torch._foreach_mul_(velocity, rates.momentum)
+        torch._foreach_add_(velocity, gradients)
+        gradients = velocity
+    torch._foreach_add_(weights, gradients, alpha=-rates.learning_rate)

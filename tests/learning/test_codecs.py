@@ -25,8 +25,9 @@ from emulator.learning.codecs import (
     shapes_of,
     tree_bits,
 )
-from emulator.learning.meter import Meter, measure
+from emulator.learning.meter import Meter
 from emulator.learning.random import seed_of
+from emulator.learning.tracing import measure
 
 ALL: list[Codec] = [
     Float(torch.float32),

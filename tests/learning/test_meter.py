@@ -83,7 +83,7 @@ def test_vgg11_ecofed_forward_on_meta_equals_real() -> None:
     spec = spec_of("vgg11_ecofed")
     problem = Problem(spec, Normalisation(255.0, (0.5,) * 3, (0.5,) * 3))
     costs = [
-        metered(evaluate, [weights_of(spec, device), shard_of(spec, 1, device)], {"problem": problem}, compose=False)
+        metered(evaluate, [shard_of(spec, 1, device), weights_of(spec, device)], {"problem": problem}, compose=False)
         for device in ("meta", "cpu")
     ]
     same(*costs)
@@ -244,7 +244,7 @@ def test_steps_do_not_change_their_arguments(momentum: float) -> None:
     m, v = adam_state(weights, adam=adam)
     copies = [clone(tree) for tree in (mean, m, v)]
     adam_step(weights, mean, m, v, adam=adam)
-    evaluate(weights, shard, problem=sgd_for(spec, 4).problem)
+    evaluate(shard, weights, problem=sgd_for(spec, 4).problem)
     for before, after in zip([kept, *copies], [weights, mean, m, v], strict=True):
         assert all(torch.equal(before[name], after[name]) for name in before)
     assert any(not torch.equal(kept[name], trained_weights[name]) for name in trained(spec))
