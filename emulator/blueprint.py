@@ -18,6 +18,7 @@ from emulator.learning.meter import Cost
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import shard_source, shard_spec
 from emulator.nodes import Machine, Node
+from emulator.processors import Discipline
 from emulator.protocols.settings import Settings
 from emulator.rows import SERVER
 from emulator.tasks import Clock
@@ -58,6 +59,7 @@ class Blueprint:
     observation: Observation
     conditions: tuple[Condition, ...] = ()  # of each device; none at all: always there, on a full battery
     on_out_of_memory: Literal["fail", "exclude"] = "fail"
+    discipline: Discipline = "fifo"  # how clients share the server's processor
 
 
 def build_world(plan: Blueprint, executor: Executor) -> tuple[Engine, World]:
@@ -65,7 +67,7 @@ def build_world(plan: Blueprint, executor: Executor) -> tuple[Engine, World]:
     clock = Clock()
     network = Network(clock.env, plan.wiring.plan)
     engine = Engine(clock, executor, network)
-    server = Node(engine, SERVER, -1, Machine(plan.server, None, _speed(plan.server, 1.0)))
+    server = Node(engine, SERVER, -1, Machine(plan.server, None, _speed(plan.server, 1.0), discipline=plan.discipline))
     edges = tuple(
         Node(engine, f"edge-{site}", -2 - index, Machine(profile, network.edge(site), _speed(profile, 1.0)))
         for index, (site, profile) in enumerate(plan.wiring.edges)

@@ -142,6 +142,7 @@ def _blueprint(
     return Blueprint(
         entry, scenario.protocol, problem, scenario.all_seeds, devices, samples,
         scenario.server_profile(), wiring, observation, conditions(scenario, devices), scenario.on_out_of_memory,
+        scenario.server.discipline,
     )  # fmt: skip
 
 

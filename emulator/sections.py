@@ -133,6 +133,9 @@ class ServerSettings(Profiled):
 
     profile: ProfileName = Field(default="edge-server", description=PROFILE)
     profile_sha256: str | None = Field(default=None, description=DIGEST)
+    discipline: Literal["fifo", "shared", "share_per_client"] = Field(
+        default="fifo", description="one compute at a time; all at equal shares; or each at the profile's full speed"
+    )
 
 
 class EvaluateSettings(Section):
