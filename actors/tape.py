@@ -6,7 +6,7 @@ tells the tape at once (CPython counts references), and an operation without a l
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,11 +43,15 @@ class Handle:
         self.spec = spec
         self.place = place
         tape.living += 1
+        if tape.placed is not None:
+            tape.placed(self, 1)
         if isinstance(origin, Op):
             origin.handles[index] += 1
 
     def __del__(self) -> None:
         self.tape.living -= 1
+        if self.tape.placed is not None:
+            self.tape.placed(self, -1)
         if isinstance(self.origin, Op):
             self.tape.release(self.origin, self.index)
 
@@ -80,6 +84,7 @@ class Tape:
         self.living = 0
         self.skipped = 0
         self.played = 0
+        self.placed: Callable[[Handle, int], None] | None = None  # is told of every handle that comes (1) and goes (-1)
         self._held: dict[int, dict[int, Op]] = {}  # lane -> op number -> op, in order
         self._ops: dict[int, Op] = {}  # those whose results may still be asked for
 

@@ -2,9 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from actors.program import Executor
 from actors.tape import Handle
+from emulator.attendance import attend
+from emulator.devices.condition import Condition
+from emulator.devices.energy import Battery, Supply
+from emulator.devices.pace import Pace
 from emulator.devices.population import Device
 from emulator.devices.processor import seconds
 from emulator.devices.profile import Profile
@@ -51,6 +56,8 @@ class Blueprint:
     server: Profile
     wiring: Wiring
     observation: Observation
+    conditions: tuple[Condition, ...] = ()  # of each device; none at all: always there, on a full battery
+    on_out_of_memory: Literal["fail", "exclude"] = "fail"
 
 
 def build_world(plan: Blueprint, executor: Executor) -> tuple[Engine, World]:
@@ -63,18 +70,43 @@ def build_world(plan: Blueprint, executor: Executor) -> tuple[Engine, World]:
         Node(engine, f"edge-{site}", -2 - index, Machine(profile, network.edge(site), _speed(profile, 1.0)))
         for index, (site, profile) in enumerate(plan.wiring.edges)
     )
+    conditions = plan.conditions or (Condition(),) * len(plan.devices)
     devices = tuple(
-        _device(engine, device, access, samples, plan.problem)
-        for device, access, samples in zip(plan.devices, plan.wiring.accesses, plan.samples, strict=True)
+        _device(engine, (device, condition), access, (samples, plan.problem))
+        for device, condition, access, samples in zip(
+            plan.devices, conditions, plan.wiring.accesses, plan.samples, strict=True
+        )
     )
-    return engine, World(engine, server, devices, plan.seeds, edges)
+    world = World(engine, server, devices, plan.seeds, edges)
+    if plan.on_out_of_memory == "exclude":
+        engine.out_of_memory = world.exclude
+    for node, condition in zip(devices, conditions, strict=True):
+        _furnish(world, node, condition)
+    return engine, world
 
 
-def _device(engine: Engine, device: Device, access: Access, samples: int, problem: Problem) -> Node:
-    attachment = engine.network.attach(access)
-    node = Node(
-        engine, device.name, device.index, Machine(device.profile, attachment, _speed(device.profile, device.slowdown))
+def _furnish(world: World, node: Node, condition: Condition) -> None:
+    """A battery, if the device is not on mains; and its comings and goings."""
+    clock, supply = node.engine.clock, node.supply
+    if supply is not None and node.profile.battery_j is not None:
+
+        def empty() -> None:
+            clock.late(lambda: world.run_empty(node))
+
+        supply.power_from(Battery(clock.env, node.profile.battery_j * condition.charge, empty))
+    if condition.presence is not None:
+        attend(world, clock, node, condition.presence)
+
+
+def _device(engine: Engine, drawn: tuple[Device, Condition], access: Access, data: tuple[int, Problem]) -> Node:
+    (device, condition), (samples, problem) = drawn, data
+    profile, attachment = device.profile, engine.network.attach(access)
+    pace = Pace(profile.throttling, condition.load) if profile.throttling or condition.load else None
+    supply = Supply(engine.clock.env, profile, engine.ledger) if profile.idle_w is not None else None
+    machine = Machine(
+        profile, attachment, _speed(profile, device.slowdown), True, pace, supply, condition.completeness.of
     )
+    node = Node(engine, device.name, device.index, machine)
     spec = shard_spec(samples, problem.model.shape)
     node.give(Handle(engine.tape, shard_source(device.index), 0, spec, node), samples)
     return node

@@ -125,6 +125,7 @@ def _scalars(row: Round) -> dict[str, float | None]:
         "devices/cohort": len(row.cohort),
         "devices/finished": len(row.finished),
         "straggler/index": straggler_index(row.device_seconds),
+        **{f"energy/{kind}_j": value for kind, value in (row.joules or {}).items()},
         **{f"protocol/{name}": value for name, value in row.metrics.items()},
     }
 

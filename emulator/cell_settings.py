@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from emulator.air import ContentionSettings, LoRaSettings, RadioSettings, TraceSettings
+from emulator.condition_settings import OutageSettings
 from emulator.nearest import unknown
 from emulator.presets import load_preset, preset_names
 from emulator.quantities import Decibels, Duration, PositiveDuration, Rate
@@ -81,6 +82,7 @@ class CellSettings(Section):
     connection: ConnectionSettings | None = None
     loss: float = Field(default=0.0, ge=0, lt=1, description="probability that a whole transfer has to be sent again")
     traces: CellTraces | None = Field(default=None, description="shared and fifo: capacity over time")
+    outages: OutageSettings | None = Field(default=None, description="absent: never out")
     site: str | None = Field(default=None, description="name of a site under network.sites")
     position: list[float] = Field(default=[0.0, 0.0], min_length=2, max_length=2, description="x, y in metres")
 

@@ -59,11 +59,13 @@ def _parse(words: list[str]) -> argparse.Namespace:
 
 def _tell(error: Exception, *, debug: bool) -> int:
     from emulator.reading import ScenarioError
+    from emulator.tasks import OutOfMemory
 
     if debug:
         traceback.print_exception(error)
-    if isinstance(error, (UsageError, ScenarioError)):
-        print(f"emulator: error: {_line(str(error))}", file=sys.stderr)
+    inner = _innermost(error)
+    if isinstance(inner, (UsageError, ScenarioError, OutOfMemory)):
+        print(f"emulator: error: {_line(str(inner))}", file=sys.stderr)
         return WRONG
     print(f"emulator: failed: {_line(_cause(error))}{'' if debug else ' (--debug shows where)'}", file=sys.stderr)
     return FAILED
@@ -74,12 +76,17 @@ def _line(words: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in words)
 
 
-def _cause(error: Exception) -> str:
+def _innermost(error: Exception) -> Exception:
     """What went wrong in the process where it did: Ray wraps it in that process's traceback."""
     inner = getattr(error, "cause", None)
     while isinstance(inner, Exception):
         error, inner = inner, getattr(inner, "cause", None)
-    return f"{type(error).__name__}: {error}"
+    return error
+
+
+def _cause(error: Exception) -> str:
+    inner = _innermost(error)
+    return f"{type(inner).__name__}: {inner}"
 
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:

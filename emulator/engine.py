@@ -1,12 +1,14 @@
 """What all verbs of a run share: the clock, the tape, the network, operation numbers and the rows that verbs leave."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from actors.program import Executor
-from actors.tape import Tape
+from actors.tape import Handle, Tape
+from emulator.devices.energy import Ledger
 from emulator.rows import Event, is_device
-from emulator.tasks import Clock
+from emulator.tasks import Clock, OutOfMemory
 from network.topology import Network
 
 Finish = Literal["done", "cut off", "lost", "stopped"]
@@ -48,7 +50,10 @@ class Engine:
     def __init__(self, clock: Clock, executor: Executor, network: Network) -> None:
         self.clock = clock
         self.tape = Tape(executor)
+        self.tape.placed = _placed
         self.network = network
+        self.ledger = Ledger(clock.env)
+        self.out_of_memory: Callable[[Any, OutOfMemory], None] = lambda _, error: clock.fail(error)
         self.edges: dict[str | None, Any] = {}  # edge servers by site
         self.round = 1
         self.numbers = 0
@@ -82,3 +87,10 @@ class Engine:
     def unsorted(self) -> list[Event]:
         """Finished rows that still wait for an earlier operation, in operation order."""
         return [self._ended[op] for op in sorted(self._ended)]
+
+
+def _placed(handle: Handle, change: int) -> None:
+    """Keep count of what lies on a node that has a memory of its own."""
+    shelf = handle.place.shelf
+    if shelf is not None:
+        shelf.note(handle, change)

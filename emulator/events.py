@@ -64,7 +64,7 @@ class EventTotals:
 
     Bytes that moved count also when their transfer was cut off or lost. ``uplink_bytes`` and ``downlink_bytes`` are
     payload; ``bytes_by_kind`` is payload and overhead together. The peak is the largest single operation's on any
-    device. ``device_energy_j`` is None when no row of a device tells its energy.
+    device.
     """
 
     ops: int = 0
@@ -75,7 +75,6 @@ class EventTotals:
     device_flops: int = 0
     server_flops: int = 0
     device_peak_memory_bytes: int = 0
-    device_energy_j: float | None = None
     events_sha256: str | None = None
 
 
@@ -146,9 +145,6 @@ class EventWriter:
         peaks = columns["peak_memory_bytes"][~at_server]
         totals.device_peak_memory_bytes = max(totals.device_peak_memory_bytes, int(peaks.max(initial=0)))
         self._count_kinds(columns["kind"][~compute], payload[~compute], overhead[~compute])
-        energy = columns["energy_j"][~(compute & at_server)]
-        if not np.isnan(energy).all():
-            totals.device_energy_j = (totals.device_energy_j or 0.0) + float(np.nansum(energy))
 
     def _count_kinds(self, kinds: NDArray[Any], payload: NDArray[Any], overhead: NDArray[Any]) -> None:
         """What goes over beside a payload counts as framing; all of an overhead kind counts as that kind."""

@@ -5,8 +5,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from actors.tape import Handle
+from emulator.devices.energy import Supply
+from emulator.devices.pace import Pace
 from emulator.engine import Engine
 from emulator.learning.meter import Cost, measure
+from emulator.memory import Shelf
 from emulator.tasks import ProtocolError
 from emulator.verbs import Compute, Send, Verb
 from network.attachment import Attachment, Signal
@@ -86,6 +89,9 @@ class Node:
         self._machine = machine
         self._durations: dict[Cost, int] = {}
         self.lost = False
+        self.shelf = Shelf() if machine.own else None
+        self.pace = machine.pace
+        self.supply: Supply | None = machine.supply
 
     def __repr__(self) -> str:
         return self.name
@@ -138,6 +144,20 @@ class Node:
         return found
 
     @property
+    def completeness(self) -> float:
+        """Share of its local work that this device does in this round."""
+        return self._machine.completeness(self.engine.round)
+
+    def end_ns(self, start_ns: int, work_ns: int) -> int:
+        """When work of so many nanoseconds (at full speed) that starts then would end."""
+        return start_ns + work_ns if self.pace is None else self.pace.end_ns(start_ns, work_ns)
+
+    def done_ns(self, start_ns: int) -> int:
+        """How much of the work that started then is done now."""
+        now = self.engine.clock.now_ns
+        return now - start_ns if self.pace is None else self.pace.done_ns(start_ns, now)
+
+    @property
     def attachment(self) -> Attachment | Edge | None:
         """Where a device or an edge server hangs on the network; None for the server."""
         return self._machine.attachment
@@ -166,8 +186,15 @@ class Node:
 
 
 class Machine(NamedTuple):
-    """What a node runs on: its profile, its connection, and how long a cost takes."""
+    """What a node runs on: its profile, its connection, how long a cost takes; and what else there is to a device.
+
+    ``own``: it is somebody's device, with a memory that is watched.
+    """
 
     profile: Any
     attachment: Attachment | Edge | None
     seconds: Callable[[Cost], float]
+    own: bool = False
+    pace: Pace | None = None
+    supply: Supply | None = None
+    completeness: Callable[[int], float] = lambda _: 1.0

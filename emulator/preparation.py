@@ -10,6 +10,7 @@ import simpy
 
 from actors.program import path_of
 from emulator.blueprint import Blueprint, Observation
+from emulator.conditions import conditions
 from emulator.devices.population import Device, draw
 from emulator.learning.datasets import DATASETS, Dataset, DatasetInfo, load
 from emulator.learning.partition import class_counts, hold_out, partition
@@ -128,7 +129,7 @@ def _blueprint(
     entry = path_of(PROTOCOLS[scenario.protocol_name].run)
     return Blueprint(
         entry, scenario.protocol, problem, scenario.all_seeds, devices, samples,
-        scenario.server_profile(), wiring, observation,
+        scenario.server_profile(), wiring, observation, conditions(scenario, devices), scenario.on_out_of_memory,
     )  # fmt: skip
 
 

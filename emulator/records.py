@@ -24,7 +24,7 @@ SCHEMA_VERSION = 1
 COLUMNS = (
     "round", "start_s", "end_s", "duration_s", "cohort", "finished", "slowest_device", "straggler_index",
     "uplink_bytes", "downlink_bytes", "overhead_bytes", "device_flops", "server_flops",
-    "accuracy", "loss", "validation_accuracy",
+    "accuracy", "loss", "validation_accuracy", "device_energy_j",
 )  # fmt: skip
 
 
@@ -67,12 +67,15 @@ class RoundsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._metrics: tuple[str, ...] = ()
+        self._drawn_j: float | None = None
         write_whole(path, _line(COLUMNS))
 
     def add(self, row: Round) -> None:
         """Write a round. Raises ValueError when a metric bears the name of a fixed column."""
         self._widen(row)
-        values = (*_cells(row), *(row.metrics.get(name) for name in self._metrics))
+        before, self._drawn_j = self._drawn_j, sum(row.joules.values()) if row.joules else None
+        energy_j = None if self._drawn_j is None else self._drawn_j - (before or 0.0)
+        values = (*_cells(row), energy_j, *(row.metrics.get(name) for name in self._metrics))
         with self.path.open("a", encoding="utf-8", newline="") as file:
             file.write(_line(values))
 
@@ -102,9 +105,10 @@ class Course:
     scored: Round | None = None  # the last round that was evaluated
     best: float | None = None
     reached_s: float | None = None
+    joules: dict[str, float] | None = None
 
     def note(self, row: Round) -> None:
-        self.rounds, self.end_s = row.round, row.end_ns / 1e9
+        self.rounds, self.end_s, self.joules = row.round, row.end_ns / 1e9, row.joules
         if row.accuracy is None:
             return
         self.scored = row
@@ -190,6 +194,7 @@ def summary(records: RunFolder, totals: EventTotals, wall_s: float, status: str 
     """The content of ``summary.json``: every key of the contract in its order, None where it does not apply."""
     header, course, outcome = records.header, records.course, records.outcome
     scored, facts = course.scored, header.provenance
+    joules = outcome.joules if outcome else course.joules
     return {
         "name": header.name,
         "protocol": header.protocol,
@@ -211,7 +216,7 @@ def summary(records: RunFolder, totals: EventTotals, wall_s: float, status: str 
         "device_flops": totals.device_flops,
         "server_flops": totals.server_flops,
         "device_peak_memory_bytes": totals.device_peak_memory_bytes,
-        "device_energy_j": totals.device_energy_j,
+        "device_energy_j": sum(joules.values()) if joules else None,
         "time_to_accuracy_s": course.reached_s,
         "validation_accuracy": scored.validation_accuracy if scored else None,
         "devices_lost": outcome.devices_lost if outcome else None,
@@ -225,6 +230,7 @@ def summary(records: RunFolder, totals: EventTotals, wall_s: float, status: str 
         "instruction_set": facts["instruction_set"],
         "status": status or (outcome.status if outcome else "failed"),
         "stop_accuracy_ignored": header.stop_ignored,
+        "energy_by_kind": joules,
     }
 
 

@@ -48,6 +48,9 @@ class Round(NamedTuple):
     validation_accuracy: float | None
     per_device: dict[str, float] | None  # accuracy on each device's own data, when asked for
     metrics: dict[str, float]  # what the protocol reported besides
+    joules: dict[str, float] | None = (
+        None  # drawn by all devices until the round's end, by kind; None: not all tell powers
+    )
 
 
 class Decision(NamedTuple):

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
@@ -47,6 +47,9 @@ class Scenario(Section):
     protocol: SerializeAsAny[Settings]
     evaluate: EvaluateSettings = EvaluateSettings()
     stop: StopSettings = StopSettings()
+    on_out_of_memory: Literal["fail", "exclude"] = Field(
+        default="fail", description="when a step does not fit a device: end the run, or go on without the device"
+    )
     actors: ActorSettings = ActorSettings()
 
     @model_validator(mode="before")

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from emulator.air import TraceSettings, TrackSettings
+from emulator.condition_settings import AvailabilitySettings, CompletenessSettings, LoadSettings
 from emulator.devices.population import Slowdown
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import MODELS
@@ -116,6 +117,10 @@ class DeviceGroup(Section):
     distance: Length | None = Field(default=None, description="from the cell; absent: drawn uniformly by area")
     mobility: MobilitySettings | None = Field(default=None, description="in cells with a radio")
     traces: GroupTraces | None = Field(default=None, description="in cells without a radio")
+    availability: AvailabilitySettings | None = Field(default=None, description="absent: always there")
+    load: LoadSettings | None = Field(default=None, description="other work on the devices")
+    charge: float = Field(default=1.0, gt=0, le=1, description="of the battery at the start; no matter on mains")
+    completeness: CompletenessSettings | None = Field(default=None, description="absent: all of its local work")
 
 
 class ServerSettings(Section):

@@ -14,12 +14,12 @@ from actors.values import Tree
 from emulator.blueprint import Blueprint, build_world
 from emulator.observer import Accuracy, evaluation, scores
 from emulator.rows import Decision, Event, Round
-from emulator.tasks import Task
+from emulator.tasks import NobodyLeft, Task
 from emulator.world import Report
 
 
 class Outcome(NamedTuple):
-    """How a run ended. ``status``: ``done``, ``stopped: accuracy`` or ``stopped: virtual_time``."""
+    """How a run ended. ``status``: ``done``, or ``stopped:`` with ``accuracy``, ``virtual_time`` or ``no devices left``."""
 
     status: str
     virtual_ns: int
@@ -29,6 +29,7 @@ class Outcome(NamedTuple):
     operations: int
     skipped: int
     calls: int
+    joules: dict[str, float] | None = None  # drawn by all devices, by kind
 
 
 Message = Event | Round | Decision | Outcome
@@ -62,6 +63,7 @@ class Simulation:
         self._last: Report | None = None
         self._previous_ns = 0
         self._timed_out = False
+        self._deserted = False
 
     def _stop_round(self, decisions: list[Decision] | None) -> int | None:
         stops = [decision.round for decision in decisions or [] if decision.kind == "stop"]
@@ -80,8 +82,9 @@ class Simulation:
                 if stop is not None:
                     yield self._stopped(stop)
                     return
-        if main.failure is not None:
+        if main.failure is not None and not isinstance(main.failure, NobodyLeft):
             raise main.failure
+        self._deserted = main.failure is not None
         stop = yield from self._tell(0, last=True)
         yield self._stopped(stop) if stop is not None else self._ended()
 
@@ -149,7 +152,7 @@ class Simulation:
             rows.append(self._held.popleft())
         decisions = self.world.decisions[self._decided : report.decisions]
         self._decided = report.decisions
-        return [*rows, *decisions, _round(told, score)]
+        return [*rows, *decisions, _round(told, score, report.joules if self._tells_powers() else None)]
 
     def _flush(self) -> list[Message]:
         rows: list[Message] = [*self._held, *self.engine.rows]
@@ -172,7 +175,9 @@ class Simulation:
         engine = self.engine
         rest = {row.op: row for row in (*engine.in_flight(), *engine.unsorted())}
         rows.extend(rest[op] for op in sorted(rest))
-        status = "stopped: virtual_time" if self._timed_out else "done"
+        status = (
+            "stopped: virtual_time" if self._timed_out else "stopped: no devices left" if self._deserted else "done"
+        )
         decisions = self.world.decisions[self._decided :]
         return [*rows, *decisions, self._outcome(status, engine.clock.now_ns, self._last)]
 
@@ -183,17 +188,24 @@ class Simulation:
             digest = weights_sha256(tape.fetch(report.weights))
         operations = report.operations if report is not None and status == "stopped: accuracy" else engine.numbers
         rounds = report.round if report is not None else 0
+        early = report if status == "stopped: accuracy" else None  # the clock may have gone on since
+        lost = early.lost if early is not None else len(self.world.lost)
+        joules = early.joules if early is not None else engine.ledger.joules()
         return Outcome(
-            status, time_ns, rounds, digest, len(self.world.lost), operations, tape.skipped, self.executor.calls
-        )
+            status, time_ns, rounds, digest, lost, operations, tape.skipped, self.executor.calls,
+            joules if self._tells_powers() else None,
+        )  # fmt: skip
+
+    def _tells_powers(self) -> bool:
+        return all(device.supply is not None for device in self.world.devices)
 
 
-def _round(told: _Reported, score: Accuracy) -> Round:
+def _round(told: _Reported, score: Accuracy, joules: dict[str, float] | None) -> Round:
     report, totals = told.report, told.report.totals
     return Round(
         report.round, told.start_ns, report.time_ns, report.asked, tuple(report.seconds), tuple(report.seconds.values()),
         totals.uplink_bytes, totals.downlink_bytes, totals.overhead_bytes, totals.device_flops, totals.server_flops,
-        score.test, score.loss, score.validation, score.per_device, report.metrics,
+        score.test, score.loss, score.validation, score.per_device, report.metrics, joules,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ A SimPy event is awaited by yielding it, so ``async``/``await`` needs no change 
 """
 
 import sys
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from types import FrameType
 from typing import Any
 
@@ -30,6 +30,24 @@ class DeviceLost(Exception):
         self.device = device
 
 
+class OutOfMemory(DeviceLost):
+    """A step does not fit its device: ``words`` tell what was needed, what is there, and what would fit."""
+
+    def __init__(self, device: str, words: str) -> None:
+        super().__init__(device)
+        self.words = words
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.device, self.words)
+
+    def __str__(self) -> str:
+        return f"{self.device}: out of memory: {self.words}"
+
+
+class NobodyLeft(Exception):
+    """No device is there, and none will come back: the run is over."""
+
+
 class ProtocolError(Exception):
     """A protocol misused a verb; the message names the line."""
 
@@ -51,6 +69,12 @@ class Clock:
         """End the run with ``error``: nobody is left who could await it."""
         if self.failure is None:
             self.failure = error
+
+    def late(self, then: Callable[[], None], time_ns: int | None = None) -> None:
+        """Call ``then`` now, or at ``time_ns``, after everything else of that instant."""
+        event = self.at(self.now_ns if time_ns is None else time_ns)
+        assert event.callbacks is not None
+        event.callbacks.append(lambda _: then())
 
     def at(self, time_ns: int, priority: EventPriority = LATE) -> simpy.Event:
         """An event at ``time_ns`` (not before now) that comes after all others of that instant."""

@@ -12,10 +12,13 @@ import simpy
 from actors.player import failure
 from actors.program import Place, StepFailed, path_of
 from actors.tape import Handle, Op
+from emulator.devices.energy import Supply
+from emulator.devices.pace import Pace
 from emulator.engine import Engine, Finish
 from emulator.learning.meter import Cost, measure
+from emulator.memory import Shelf, refusal
 from emulator.rows import KINDS, PAYLOAD, Event
-from emulator.tasks import DeviceLost, Future, ProtocolError
+from emulator.tasks import DeviceLost, Future, OutOfMemory, ProtocolError
 from network.attachment import Attachment
 from network.band import BandFull
 from network.topology import Edge
@@ -40,12 +43,18 @@ class Host(Protocol):
     lane: int
     lost: bool
     under_way: dict["Verb", None]
+    profile: Any
+    shelf: Shelf | None
+    pace: Pace | None
+    supply: Supply | None
 
     @property
     def processor(self) -> Turns: ...
     @property
     def attachment(self) -> Attachment | Edge | None: ...
     def duration_ns(self, cost: Cost) -> int: ...
+    def end_ns(self, start_ns: int, work_ns: int) -> int: ...
+    def done_ns(self, start_ns: int) -> int: ...
     def way(self, to: Any) -> Way: ...
 
 
@@ -141,7 +150,9 @@ class Compute(Verb):
     def __init__(self, node: Host, call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> None:
         self.function, inputs, self.settings = call
         self.cost: Cost
-        self.duration_ns = 0
+        self.work_ns = 0
+        self.memory_bytes = 0
+        self._mark = 0.0
         self._recorded: Op | None = None
         super().__init__(node, inputs)
 
@@ -162,16 +173,36 @@ class Compute(Verb):
             specs = tuple(item.spec if isinstance(item, Handle) else item for item in self._inputs)
             self._specs, self.cost = measure(self.function, specs, self.settings)
         except Exception as error:
-            self._over("cut off")
-            self.node.processor.leave(self)
-            self.break_off(StepFailed(failure(function, place, error)))
+            self._refuse(StepFailed(failure(function, place, error)))
             return
-        self.duration_ns = self.node.duration_ns(self.cost)
+        if not self._fits(specs):
+            return
+        self.work_ns = self.node.duration_ns(self.cost)
         self.op = self.node.engine.number(self)
         self._record(function, place)
-        timer = simpy.Timeout(self.clock.env, self.duration_ns)
+        if self.node.supply is not None:
+            self._mark = self.node.supply.begin("compute")
+        timer = simpy.Timeout(self.clock.env, self.node.end_ns(self.start_ns, self.work_ns) - self.start_ns)
         assert timer.callbacks is not None
         timer.callbacks.append(self._served)
+
+    def _refuse(self, error: Exception) -> None:
+        self._over("cut off")
+        self.node.processor.leave(self)
+        self.break_off(error)
+
+    def _fits(self, specs: tuple[Any, ...]) -> bool:
+        """Whether the step fits the node's memory beside what is there; if not, it never starts."""
+        node = self.node
+        beside = node.shelf.beside(self._inputs) if node.shelf is not None else 0
+        self.memory_bytes = self.cost.peak_bytes + beside
+        if node.shelf is None or self.memory_bytes <= node.profile.free_memory_bytes:
+            return True
+        call = (self.function, specs, self.settings)
+        error = OutOfMemory(node.name, refusal(call, self.memory_bytes, beside, node.profile.free_memory_bytes))
+        self._refuse(error)
+        node.engine.out_of_memory(node, error)
+        return False
 
     def _record(self, function: str, place: Place) -> None:
         assert self.op is not None
@@ -188,6 +219,7 @@ class Compute(Verb):
         assert made is not None
         self._recorded = None
         self._over("done")
+        self._rest()
         tape.resolve(made)
         if isinstance(specs, tuple):
             self.finish(tuple(Handle(tape, made, index, spec, self.node) for index, spec in enumerate(specs)))
@@ -199,17 +231,26 @@ class Compute(Verb):
         if self._recorded is not None:
             self.node.engine.tape.cancel(self._recorded)
             self._recorded = None
+            self._rest()
         self.node.processor.leave(self)
 
+    def _rest(self) -> None:
+        """The node's processor is idle from now on, or at the next compute."""
+        if self.node.supply is not None:
+            self.node.supply.end("compute")
+        if self.node.pace is not None:
+            self.node.pace.worked(self.start_ns, self.clock.now_ns)
+
     def event(self, cause: Finish) -> Event:
-        """The compute's row. FLOPs of a compute that was cut off: the share of its time that has passed."""
-        flops = self.cost.flops
-        if cause != "done" and self.duration_ns:
-            flops = flops * (self.clock.now_ns - self.start_ns) // self.duration_ns
+        """The compute's row. FLOPs of a compute that was cut off: the share of its work that was done."""
+        flops, supply = self.cost.flops, self.node.supply
+        if cause != "done" and self.work_ns:
+            flops = flops * min(self.node.done_ns(self.start_ns), self.work_ns) // self.work_ns
         kind = self.function.__name__
+        energy = None if supply is None else supply.joules_since("compute", self._mark)
         return Event(
             self.op or 0, self.inputs, self.round, self.node.name, None, None, "compute", kind, None, 0, 0,
-            flops, self.cost.peak_bytes, self.queued_ns, self.start_ns, self.clock.now_ns, None, cause,
+            flops, self.memory_bytes, self.queued_ns, self.start_ns, self.clock.now_ns, energy, cause,
         )  # fmt: skip
 
 
@@ -224,6 +265,8 @@ class Send(Verb):
         self.bandwidth_hz = bandwidth_hz
         self.way = node.way(to)
         self._transfer: Transfer | None = None
+        self._energy_j = 0.0
+        self._mark: float | None = None  # while its flow is on the air
         super().__init__(node, (value,))
 
     def _begin(self) -> None:
@@ -238,6 +281,8 @@ class Send(Verb):
         engine = self.node.engine
         self.op = engine.number(self)
         transfer = self._transfer = Transfer(engine.clock.env, self.way, self.size_bytes, self._delivered)
+        if self._supply is not None:
+            transfer.radio = self._tuned
         try:
             transfer.go(self.bandwidth_hz)
         except BandFull as error:
@@ -248,6 +293,28 @@ class Send(Verb):
     def ends(self) -> tuple[Host, ...]:
         """Both."""
         return (self.node, self.peer)
+
+    @property
+    def _supply(self) -> Supply | None:
+        """Whose radio it is: the device's, at either end."""
+        return (self.node if self.way.uplink else self.peer).supply
+
+    def _tuned(self, on: bool) -> None:
+        """The flow goes on the air, or leaves it."""
+        supply, kind = self._supply, "send" if self.way.uplink else "receive"
+        assert supply is not None
+        if on:
+            self._mark = supply.begin(kind)
+        elif self._mark is not None:
+            self._energy_j += supply.joules_since(kind, self._mark)
+            self._mark = None
+            supply.end(kind)
+
+    def _joules(self) -> float | None:
+        supply = self._supply
+        if supply is None or self._mark is None:
+            return None if supply is None else self._energy_j
+        return self._energy_j + supply.joules_since("send" if self.way.uplink else "receive", self._mark)
 
     def _delivered(self) -> None:
         value: Handle = self._inputs[0]
@@ -270,5 +337,5 @@ class Send(Verb):
         return Event(
             self.op or 0, self.inputs, self.round, self.node.name, self.peer.name, end.link if end is not None else None,
             "send", self.kind, "uplink" if uplink else "downlink", payload, overhead,
-            0, 0, self.queued_ns, self.start_ns, self.clock.now_ns, None, cause,
+            0, 0, self.queued_ns, self.start_ns, self.clock.now_ns, self._joules(), cause,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from emulator.gathering import Gather, Mailbox
 from emulator.learning.random import seed_of, stream
 from emulator.nodes import Node
 from emulator.rows import Decision, Event, is_device
-from emulator.tasks import DeviceLost, ProtocolError, Task
+from emulator.tasks import DeviceLost, Future, NobodyLeft, OutOfMemory, ProtocolError, Task
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -39,6 +39,8 @@ class Report(NamedTuple):
     seconds: dict[str, float]
     totals: Totals
     in_flight: dict[int, Event]  # rows of what is under way, as if it were stopped here; only when a stop may need them
+    joules: dict[str, float]  # drawn by all devices until then, by kind
+    lost: int  # devices lost until then
 
 
 Reader = Callable[[Handle], Tree]
@@ -56,7 +58,9 @@ class World:
         self.decisions: list[Decision] = []
         self.replayed: list[Decision] | None = None
         self.reports: list[Report] = []
-        self.lost: set[str] = set()
+        self.lost: set[str] = set()  # devices that went while at work, or for good
+        self.gone: set[str] = set()  # for good
+        self._return: Future | None = None
         self.may_stop = False  # whether the observer may end the run at a report
         engine.edges.update((edge.attachment.site, edge) for edge in edges if edge.attachment is not None)
         self._engine = engine
@@ -80,12 +84,24 @@ class World:
             return seed_of(self._seeds.model, *names)
         return seed_of(self._seeds.sampling, *names)
 
-    def sample(self, count: int) -> list[Node]:
-        """``count`` devices drawn without replacement for this round, in fleet order; all there are, if fewer are left."""
-        present = [device for device in self.devices if not device.lost]
+    async def sample(self, count: int) -> list[Node]:
+        """``count`` devices drawn without replacement for this round, in fleet order; all there are, if fewer are there.
+
+        While none is there it waits until one comes back; if none ever will, the run ends.
+        """
+        present = self._present()
+        while not present:
+            if len(self.gone) == len(self.devices):
+                raise NobodyLeft
+            self._return = Future(self._engine.clock)
+            await self._return
+            present = self._present()
         generator = stream(self._seeds.sampling, "cohort", self.round)
         chosen = generator.choice(len(present), size=min(count, len(present)), replace=False)
         return [present[index] for index in sorted(chosen.tolist())]
+
+    def _present(self) -> list[Node]:
+        return [device for device in self.devices if not device.lost]
 
     def gather(
         self, clients: Mapping[K, Coroutine[Any, Any, V]], *, first: int | None = None, within_s: float | None = None
@@ -154,17 +170,45 @@ class World:
                 self._seconds,
                 engine.totals,
                 in_flight,
+                engine.ledger.joules(),
+                len(self.lost),
             )
         )
         self._asked, self._seconds, engine.totals = {}, {}, Totals()
         engine.round += 1
 
-    def lose(self, device: Node) -> None:
+    def lose(self, device: Node, *, for_good: bool = False) -> None:
         """A device is gone: what it does or what is on its way to it ends now with ``DeviceLost``."""
         device.lost = True
-        self.lost.add(device.name)
-        for verb in list(device.under_way):
+        if device.under_way or for_good:
+            self.lost.add(device.name)
+        if for_good:
+            self.gone.add(device.name)
+        for verb in reversed(list(device.under_way)):  # those in the queue first, or they would be served
             verb.end_early("lost", DeviceLost(device.name))
+        if len(self.gone) == len(self.devices):
+            self._wake()
+
+    def come_back(self, device: Node) -> None:
+        """A device is there again, unless it is gone for good."""
+        if device.name not in self.gone:
+            device.lost = False
+            self._wake()
+
+    def run_empty(self, device: Node) -> None:
+        """A device's battery is empty."""
+        if device.supply is not None:
+            device.supply.off()
+        self.lose(device, for_good=True)
+
+    def exclude(self, device: Node, _: OutOfMemory) -> None:
+        """A device does without a step that does not fit, and so does the run without the device."""
+        self.lose(device, for_good=True)
+
+    def _wake(self) -> None:
+        waiting, self._return = self._return, None
+        if waiting is not None and not waiting.triggered:
+            waiting.finish(None)
 
 
 def _told(node: object) -> bool:

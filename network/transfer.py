@@ -72,6 +72,7 @@ class Transfer:
     _flow: Flow | None = None
     _resent_bytes = 0
     _bandwidth_hz: float | None = None
+    radio: Callable[[bool], None] | None = None  # is told when the flow goes on the air and when it leaves it
 
     def __init__(self, env: simpy.Environment, way: Way, size_bytes: int, on_arrival: Callable[[], None]) -> None:
         self.size_bytes = size_bytes
@@ -87,8 +88,7 @@ class Transfer:
             way.traveller.begin(self)
         cell = way.cell
         if cell is None:
-            self._flow = flow = Flow(way.station, self._left_bits, self._sent, way.uplink, way.through)
-            way.medium.start(flow)
+            self._put(Flow(way.station, self._left_bits, self._sent, way.uplink, way.through))
             return self
         self._cell = cell
         cell.begin()
@@ -107,6 +107,7 @@ class Transfer:
             self._flow.abort()
             self._drop(self._flow.left)
         self._over()
+        self.radio = None
 
     def moved(self) -> tuple[int, int]:
         """(payload, overhead) whole bytes that have left the sender by now; what was sent again is overhead."""
@@ -143,8 +144,13 @@ class Transfer:
                 return
             if cell.plan.connection.initial_window_bytes and way.latency_ns:
                 self._widen(flow, 0)
+        self._put(flow)
+
+    def _put(self, flow: Flow) -> None:
         self._flow = flow
-        way.medium.start(flow)
+        if self.radio is not None:
+            self.radio(True)
+        self._way.medium.start(flow)
 
     def _widen(self, flow: Flow, round_trips: int) -> None:
         """TCP's slow start: a window a round trip, doubled every round trip."""
@@ -193,12 +199,15 @@ class Transfer:
 
     def _arrive(self, _: simpy.Event | None = None) -> None:
         on_arrival, self._on_arrival = self._on_arrival, None
+        self.radio = None
         if on_arrival is not None:
             self._over()
             on_arrival()
 
     def _drop(self, left_bits: float) -> None:
         """The flow is no more. Nothing may hold it: it holds this transfer, and a ring waits for the collector."""
+        if self._flow is not None and self.radio is not None:
+            self.radio(False)
         self._left_bits, self._flow = left_bits, None
 
     def _over(self) -> None:

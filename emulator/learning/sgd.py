@@ -1,6 +1,7 @@
 """Local training on a device: minibatch SGD over its shard, as one step."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -34,6 +35,17 @@ class LocalSGD:
     momentum: float = 0.0
     weight_decay: float = 0.0
     mu: float = 0.0
+
+    def part(self, share: float, samples: int) -> "LocalSGD":
+        """The same with the first ``share`` of the minibatches that it would do on a shard of ``samples``."""
+        return self if share == 1 else replace(self, plan=self.plan.part(share, samples))
+
+    def lighter(self) -> Iterator[tuple[str, "LocalSGD"]]:
+        """Half the batch size, and half of that, down to one: less and less memory."""
+        size = self.plan.batch_size // 2
+        while size:
+            yield f"batch_size {size}", replace(self, plan=replace(self.plan, batch_size=size))
+            size //= 2
 
 
 class Learner:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -123,6 +123,12 @@ class Plan:
     batch_size: int
     epochs: int = 1
     steps: int | None = None
+
+    def part(self, share: float, samples: int) -> "Plan":
+        """The first ``share`` of this plan's minibatches (rounded, one at least) for a shard of ``samples``."""
+        if share == 1:
+            return self
+        return replace(self, steps=max(1, round(share * self.batches(samples))))
 
     def batches(self, samples: int) -> int:
         """Number of minibatches for a shard of ``samples``."""

@@ -42,7 +42,7 @@ async def hierfavg(world: World, problem: Problem, settings: HierFavgSettings) -
     how = (local_sgd(problem, settings), settings.edge_rounds)
     for _ in range(settings.rounds):
         cohort: dict[Node, list[Node]] = {}
-        for device in world.sample(settings.cohort):
+        for device in await world.sample(settings.cohort):
             assert device.edge is not None  # the scenario has seen to it
             cohort.setdefault(device.edge, []).append(device)
         parts = await world.gather({edge: tier(world, edge, devices, weights, how) for edge, devices in cohort.items()})

@@ -25,6 +25,7 @@ async def client(
     place = aggregator or world.server
     weights = await place.send(weights, to=device, kind="weights")
     names: tuple[str | int, ...] = ("batches", device.name, world.round, *((turn,) if turn else ()))
+    sgd = sgd.part(device.completeness, device.samples)
     update = await device.compute(train, weights, device.data, world.seed(*names), sgd=sgd)
     return await device.send(update, to=place, kind="update")
 
@@ -33,6 +34,6 @@ async def cohort_updates(
     world: World, weights: Value, sgd: LocalSGD, count: int
 ) -> tuple[tuple[int, ...], list[Value]]:
     """Updates of the devices that survived the round, and how many samples each trained on."""
-    cohort = world.sample(count)
+    cohort = await world.sample(count)
     updates = await world.gather({device: client(world, device, weights, sgd) for device in cohort})
     return tuple(device.samples for device in updates), list(updates.values())

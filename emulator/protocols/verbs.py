@@ -22,6 +22,10 @@ class Node(Protocol):
     def edge(self) -> "Node | None":
         """The edge server at the device's site."""
 
+    @property
+    def completeness(self) -> float:
+        """Share of its local work that the device does in this round."""
+
     def compute(self, step: Callable[..., Any], *inputs: Any, **settings: Any) -> Awaitable[Any]:
         """Real tensor work here, and virtual seconds from its measured cost."""
 
@@ -43,7 +47,7 @@ class World(Protocol):
     def seed(self, *names: str | int) -> int:
         """A seed keyed by who and what."""
 
-    def sample(self, count: int) -> Sequence[Node]:
+    async def sample(self, count: int) -> Sequence[Node]:
         """Devices drawn for this round."""
 
     def gather(

@@ -49,10 +49,26 @@ EVENTS = [
 ]
 FIRST = Round(
     1, 0, 3250 * S // 1000, ("slow", "fast"), ("slow", "fast"), (3.0, 1.5), 200, 200, 0, 40, 4, 0.5, 1.25, 0.4,
-    {"slow": 0.3, "fast": 0.7}, {},
+    {"slow": 0.3, "fast": 0.7}, {}, {"idle": 1.0, "compute": 3.5, "send": 0.25, "receive": 0.25},
 )  # fmt: skip
 SECOND = Round(
-    2, FIRST.end_ns, 4 * S, ("slow", "fast"), ("fast",), (0.25,), 25, 0, 8, 0, 0, 0.9, 0.5, 0.8, None, {"drift": 0.125}
+    2,
+    FIRST.end_ns,
+    4 * S,
+    ("slow", "fast"),
+    ("fast",),
+    (0.25,),
+    25,
+    0,
+    8,
+    0,
+    0,
+    0.9,
+    0.5,
+    0.8,
+    None,
+    {"drift": 0.125},
+    {"idle": 1.5, "compute": 3.5, "send": 0.5, "receive": 0.25},
 )
 READ = Decision(0, "read", 5, 1, 3 * S, [0.1, 1e-300, float("inf")])
 STOP = Decision(1, "stop", 9, 2, 4 * S, 0.8)

@@ -39,6 +39,7 @@ def test_all_tags(log: Any) -> None:
         "accuracy/test", "accuracy/validation", "loss/test", "time/virtual_s", "time/round_s", "devices/cohort",
         "devices/finished", "straggler/index", "traffic/uplink_bytes", "traffic/downlink_bytes",
         "traffic/overhead_bytes", "compute/device_flops", "compute/server_flops", "protocol/drift",
+        "energy/idle_j", "energy/compute_j", "energy/send_j", "energy/receive_j",
     }  # fmt: skip
     assert set(log.Tags()["histograms"]) == {"devices/round_s", "devices/accuracy"}
 

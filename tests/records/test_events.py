@@ -1,7 +1,6 @@
 """events.parquet: what pandas reads, sums by hand, and a second implementation of the hash, from the file alone."""
 
 import json
-import math
 import signal
 from hashlib import sha256
 from pathlib import Path
@@ -76,7 +75,6 @@ def test_totals_by_hand(tmp_path: Path) -> None:
     assert totals.bytes_by_kind == {"weights": 200, "update": 225, "control": 8}
     assert (totals.device_flops, totals.server_flops) == (40, 4)
     assert totals.device_peak_memory_bytes == 96  # not the server's 999
-    assert totals.device_energy_j == 3.5  # nor its 50 J
 
 
 def test_pandas_reads_what_was_written(tmp_path: Path) -> None:
@@ -110,7 +108,6 @@ def test_hash_and_rows_over_row_groups(tmp_path: Path) -> None:
 def test_no_rows(tmp_path: Path) -> None:
     totals = written(tmp_path / "e", [])
     assert totals.ops == 0
-    assert totals.device_energy_j is None
     assert totals.events_sha256 == by_the_book(tmp_path / "e") == recorded_sha256(tmp_path / "e")
 
 
@@ -191,10 +188,3 @@ def test_a_file_without_its_end_is_refused(tmp_path: Path) -> None:
     pd.DataFrame({"op": [1]}).to_parquet(tmp_path / "e")
     with pytest.raises(ValueError, match="got columns op; expected op, inputs"):
         list(read_events(tmp_path / "e"))
-
-
-def test_energy_is_absent_or_summed(tmp_path: Path) -> None:
-    assert written(tmp_path / "a", [EVENTS[0]]).device_energy_j is None
-    zero = written(tmp_path / "b", [EVENTS[0]._replace(energy_j=0.0)]).device_energy_j
-    assert zero is not None
-    assert math.isclose(zero, 0.0)

@@ -19,9 +19,9 @@ KEYS = (
     "events_sha256 scenario_sha256 uplink_bytes downlink_bytes bytes_by_kind device_flops server_flops "
     "device_peak_memory_bytes device_energy_j time_to_accuracy_s validation_accuracy devices_lost ops ops_skipped "
     "ray_calls schema_version version commit python torch ray cpu "
-    "overhead_bytes numpy instruction_set status stop_accuracy_ignored"
+    "overhead_bytes numpy instruction_set status stop_accuracy_ignored energy_by_kind"
 )
-OUTCOME = Outcome("stopped: accuracy", 4 * S, 2, "f" * 64, 1, 9, 3, 0)
+OUTCOME = Outcome("stopped: accuracy", 4 * S, 2, "f" * 64, 1, 9, 3, 0, SECOND.joules)
 MESSAGES: list[Message] = [*EVENTS[:7], READ, FIRST, *EVENTS[7:], STOP, SECOND, OUTCOME]
 
 
@@ -57,7 +57,15 @@ def test_summary(tmp_path: Path) -> None:
         9,
         3,
     )
-    assert found["device_energy_j"] == 3.5
+    assert found["device_energy_j"] == 5.75
+    assert found["energy_by_kind"] == {"idle": 1.5, "compute": 3.5, "send": 0.5, "receive": 0.25}
+
+
+def test_energy_of_a_run_that_was_cut_short_or_tells_none(tmp_path: Path) -> None:
+    assert tiny(tmp_path / "a", MESSAGES[:9]).close(1.0, "interrupted")["device_energy_j"] == 5.0  # until round 1's end
+    silent: list[Message] = [FIRST._replace(joules=None), OUTCOME._replace(joules=None)]
+    found = tiny(tmp_path / "b", silent).close(1.0)
+    assert (found["device_energy_j"], found["energy_by_kind"]) == (None, None)
 
 
 def test_time_to_accuracy_is_the_first_time(tmp_path: Path) -> None:

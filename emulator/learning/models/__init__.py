@@ -61,6 +61,11 @@ MODELS: dict[str, ModelInfo] = {
         small.cnn_mnist, (8, 64), "the 1.66 M parameter CNN of McMahan et al. 2017",
         "McMahan et al., AISTATS 2017 (arXiv 1602.05629), section 3", (1, 28, 28), 1_663_370,
     ),
+    "alexnet": ModelInfo(
+        deep.alexnet, (32, 32), "AlexNet for 32x32 images, 3x3 stem, 23.5 M",
+        "Krizhevsky, One weird trick, 2014 (arXiv 1404.5997); stem and pools as in CIFAR-10 variants", (3, 32, 32),
+        23_468_874,
+    ),
     "vgg11": ModelInfo(
         deep.vgg11, (32, 32), "VGG-11 with BatchNorm and one fully connected layer, 9.2 M",
         "Simonyan & Zisserman, ICLR 2015 (arXiv 1409.1556), table 1, A", (3, 32, 32), 9_231_114,

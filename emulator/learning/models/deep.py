@@ -1,4 +1,4 @@
-"""The deep models of the papers: VGG, CIFAR ResNets, MobileNetV2. Every entry is a block, every index a possible cut.
+"""The deep models of the papers: AlexNet, VGG, CIFAR ResNets, MobileNetV2. Every entry is a block, every index a possible cut.
 
 EcoFed's authors train with BatchNorm that keeps no running statistics; here all models keep them, and a protocol that
 normalises by the batch in evaluation too leaves its models in training mode.
@@ -10,7 +10,28 @@ from emulator.learning.models.layers import BasicBlock, BatchNorm2d, InvertedRes
 
 Shape = tuple[int, int, int]
 
+ALEXNET = ((64, 3, 2, True), (192, 5, 1, True), (384, 3, 1, False), (256, 3, 1, False), (256, 3, 1, True))
 VGG11 = (64, 128, 256, 256, 512, 512, 512, 512)  # Simonyan & Zisserman 2015, table 1, configuration A
+
+
+def alexnet(shape: Shape, classes: int) -> nn.Sequential:
+    """AlexNet for 32x32 images: 5 convolutions and 3 fully connected layers, 8 blocks, 23,468,874 parameters.
+
+    Widths and the later kernels as in the one-tower AlexNet (Krizhevsky 2014, arXiv 1404.5997); the first kernel of 11x11
+    at stride 4 is one of 3x3 at stride 2 here and pools are 2x2, as CIFAR-10 variants do it. Without dropout.
+    """
+    blocks: list[nn.Module] = []
+    channels = shape[0]
+    for width, kernel, stride, pooled in ALEXNET:
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, kernel, stride, kernel // 2), nn.ReLU()]
+        blocks.append(nn.Sequential(*layers, nn.MaxPool2d(2)) if pooled else nn.Sequential(*layers))
+        channels = width
+    return nn.Sequential(
+        *blocks,
+        nn.Sequential(nn.Flatten(), nn.Linear(4 * channels, 4096), nn.ReLU()),  # 32x32 is 2x2 after the last pool
+        nn.Sequential(nn.Linear(4096, 4096), nn.ReLU()),
+        nn.Linear(4096, classes),
+    )
 
 
 def _vgg_convolutions(channels: int, pools_after: frozenset[int]) -> list[nn.Module]:

@@ -51,6 +51,18 @@ def test_small_models_by_hand() -> None:
     assert parameters("cnn_mnist", 10, (1, 28, 28)) == [832, 51264, 1606144, 5130]
 
 
+def test_alexnet_layer_by_layer() -> None:
+    """Convolutions k k c_in c_out + c_out, linear layers n m + m; sides 32, halved by the stem and by each of three pools.
+
+    27*64 + 64 = 1,792; 25*64*192 + 192 = 307,392; 9*192*384 + 384 = 663,936; 9*384*256 + 256 = 884,992;
+    9*256*256 + 256 = 590,080; 1024*4096 + 4096 = 4,198,400; 4096*4096 + 4096 = 16,781,312; 4096*10 + 10 = 40,970.
+    """
+    rows = summary(ModelSpec("alexnet", 10, (3, 32, 32)))
+    assert [row.parameters for row in rows] == [1792, 307392, 663936, 884992, 590080, 4198400, 16781312, 40970]
+    assert [row.shape[-1] for row in rows[:5]] == [8, 4, 4, 4, 2]
+    assert [row.shape for row in rows[5:]] == [(4096,), (4096,), (10,)]
+
+
 @pytest.mark.parametrize(
     ("name", "classes", "shape", "count"),
     [
