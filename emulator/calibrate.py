@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 FLOAT = 4  # bytes
 Part = tuple[int, int]  # FLOPs and bytes of one operator
+Work = list[tuple[Sequence[Part], float]]  # operators and the seconds that they took
 
 
 class Layer(NamedTuple):
@@ -179,19 +180,18 @@ def quick(times: Sequence[float]) -> float:
 
 
 def repetitions(run: Callable[[], object], budget_s: float) -> tuple[float, ...]:
-    """Seconds of as many repetitions as fit the budget (three at least), after two to warm up.
+    """Seconds of as many repetitions as fit the budget (two at least), after one to warm up.
 
     With one thread they are that thread's processor time, to which other programs' turns add nothing.
     """
     clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
-    for _ in range(2):
-        run()
+    run()
     times: list[float] = []
     end = time.perf_counter() + budget_s
-    while len(times) < 3 or time.perf_counter() < end:
+    while len(times) < 2 or time.perf_counter() < end:
         start = clock()
         run()
-        times.append(clock() - start)
+        times.append(max(clock() - start, 1e-9))
     return tuple(times)
 
 
@@ -235,8 +235,9 @@ def fit(timed: Sequence[Timed], fixed: dict[int, float], absent: dict[int, float
             fixed, best, error = fewer, other, larger
     free = [index for index in range(4) if index not in fixed]
     rate, bandwidth, overhead_s, call_s = best
+    work: Work = [(each.parts, quick(each.times)) for each in timed]
     return Fit(
-        (rate, bandwidth, overhead_s, call_s), _errors(timed, best, free, error), (_most(timed, 0), _most(timed, 1))
+        (rate, bandwidth, overhead_s, call_s), _errors(work, best, free, error), (_most(timed, 0), _most(timed, 1))
     )
 
 
@@ -246,19 +247,41 @@ def _most(timed: Sequence[Timed], index: int) -> float:
 
 
 def _search(timed: Sequence[Timed], fixed: dict[int, float]) -> tuple[list[float], float]:
-    """A shrinking search on each of the four in turn."""
-    work = [(each.parts, quick(each.times)) for each in timed]
+    """A shrinking search on each of the four in turn, to be near; then steps on all at once."""
+    work: Work = [(each.parts, quick(each.times)) for each in timed]
     best = [fixed.get(index, START[index]) for index in range(4)]
+    free = [index for index in range(4) if index not in fixed]
     error, factor = _error(work, best), 16.0
-    while factor > 1.0001:
+    while factor > 1.1:
         moved = False
-        for index in (index for index in range(4) if index not in fixed):
+        for index in free:
             for trial in (best[index] * factor, best[index] / factor):
                 other = [*best[:index], trial, *best[index + 1 :]]
                 found = _error(work, other)
-                if found < error * (1 - 1e-9):
+                if found < error * (1 - 1e-3):
                     best, error, moved = other, found, True
         factor = factor if moved else math.sqrt(factor)
+    return _polished(work, best, free)
+
+
+def _polished(work: Work, best: list[float], free: list[int]) -> tuple[list[float], float]:
+    """Levenberg's and Marquardt's damped least squares on the figures' logarithms (SIAM J. Appl. Math. 11, 1963)."""
+    error, damping = _error(work, best), 1e-3
+    for _ in range(200 if math.isfinite(error) else 0):
+        slope = _slopes(work, best, free)
+        off = torch.tensor([math.log(predicted(parts, best) / took) for parts, took in work], dtype=torch.float64)
+        square = slope.T @ slope + damping * torch.eye(len(free), dtype=torch.float64)
+        steps = torch.linalg.solve(square, -slope.T @ off).clamp(-1, 1).tolist()
+        other = list(best)
+        for index, step in zip(free, steps, strict=True):
+            other[index] *= math.exp(step)
+        found = _error(work, other)
+        if found < error:
+            best, error, damping = other, found, damping / 4
+        else:
+            damping *= 4
+        if max(map(abs, steps)) < 1e-7:
+            break
     return best, error
 
 
@@ -268,21 +291,27 @@ def predicted(parts: Sequence[Part], values: Sequence[float]) -> float:
     return sum(max(flops / rate, size / bandwidth) for flops, size in parts) + len(parts) * overhead_s + call_s
 
 
-def _error(work: Sequence[tuple[Sequence[Part], float]], values: Sequence[float]) -> float:
-    return sum(math.log(predicted(parts, values) / took) ** 2 for parts, took in work)
+def _error(work: Work, values: Sequence[float]) -> float:
+    """The sum of squares; infinite where the figures say that something takes no time."""
+    told = [(predicted(parts, values), took) for parts, took in work]
+    return sum(math.log(one / took) ** 2 for one, took in told) if all(one for one, _ in told) else math.inf
 
 
-def _errors(timed: Sequence[Timed], values: Sequence[float], free: Sequence[int], error: float) -> dict[int, float]:
+def _errors(work: Work, values: Sequence[float], free: Sequence[int], error: float) -> dict[int, float]:
     """Standard errors of the logarithms: the roots of the diagonal of s^2 (J'J)^-1 with s^2 = error / (n - p).
 
-    J is each figure's share of each layer's seconds, for d log(seconds) / d log(figure) is that share (but for a sign).
-    (Least squares, linearised: Seber & Wild, Nonlinear Regression, 1989, section 2.1.)
+    (Least squares, linearised: Seber & Wild, Nonlinear Regression, 1989, section 2.1.) nan: no layer to spare.
     """
-    rows = [_shares(each.parts, values) for each in timed]
-    matrix = torch.tensor([[row[index] for index in free] for row in rows], dtype=torch.float64)
-    spread = error / (len(timed) - len(free)) if len(timed) > len(free) else math.nan
-    variances = spread * torch.linalg.pinv(matrix.T @ matrix).diagonal()
-    return {index: math.sqrt(max(0.0, float(each))) for index, each in zip(free, variances, strict=True)}
+    slope = _slopes(work, values, free)
+    spread = error / (len(work) - len(free)) if len(work) > len(free) else math.nan
+    variances = spread * torch.linalg.pinv(slope.T @ slope).diagonal().clamp(min=0)
+    return {index: math.sqrt(each) for index, each in zip(free, variances.tolist(), strict=True)}
+
+
+def _slopes(work: Work, values: Sequence[float], free: Sequence[int]) -> Tensor:
+    """d log(seconds) / d log(figure): each figure's share of each layer's seconds, less than zero for the rates."""
+    rows = [_shares(parts, values) for parts, _ in work]
+    return torch.tensor([[row[index] for index in free] for row in rows], dtype=torch.float64)
 
 
 def _shares(parts: Sequence[Part], values: Sequence[float]) -> tuple[float, float, float, float]:
@@ -291,7 +320,7 @@ def _shares(parts: Sequence[Part], values: Sequence[float]) -> tuple[float, floa
     arithmetic = sum(a for a, b in pairs if a > b)
     streaming = sum(b for a, b in pairs if a <= b)
     whole = predicted(parts, values)
-    return arithmetic / whole, streaming / whole, len(parts) * overhead_s / whole, call_s / whole
+    return -arithmetic / whole, -streaming / whole, len(parts) * overhead_s / whole, call_s / whole
 
 
 def fit_all(timed: Sequence[Timed]) -> dict[str, Fit]:
