@@ -1,10 +1,11 @@
 """Plays programs in this process: the one place where steps really run."""
 
+from inspect import isgenerator
 from typing import Any
 
 import torch
 
-from actors.program import Place, Program, Result, Source, Step, StepFailed, resolve
+from actors.program import Paused, Place, Program, Result, Source, Step, StepFailed, resolve
 from actors.values import Tree
 
 
@@ -29,7 +30,11 @@ class Player:
     def _run(self, step: Step, values: dict[Result, Tree]) -> Tree:
         try:
             inputs = [self._input(item, values) for item in step.inputs]
-            return resolve(step.function)(*inputs, **step.settings)
+            made = resolve(step.function)(*inputs, **step.settings)
+            if isgenerator(made):
+                asked = next(made)
+                return (*asked, Paused(made)) if type(asked) is tuple else (asked, Paused(made))
+            return made
         except Exception as error:
             raise StepFailed(failure(step.function, step.place, error)) from error
 

@@ -1,5 +1,6 @@
 """What is played: operations that name their step by module path, and programs of them that travel as one call."""
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -62,6 +63,22 @@ class Program:
     arguments: tuple[Result, ...]
     returns: tuple[Result, ...]
     sizes: tuple[int, ...]
+
+
+class Paused:
+    """A step that waits for an answer. It never leaves its process: where it is missing, the step is played again."""
+
+    def __init__(self, generator: Generator[Any, Any, Tree]) -> None:
+        self.generator = generator
+
+
+def resume(paused: Paused, answer: Tree) -> Tree:
+    """Give a waiting step its answer; the step's result. Raises RuntimeError for a step that asks again."""
+    try:
+        paused.generator.send(answer)
+    except StopIteration as stop:
+        return stop.value
+    raise RuntimeError("a step may wait for one answer only")
 
 
 class Pending(Protocol):

@@ -26,6 +26,9 @@ class Op:
     dead: bool = False
     handles: list[int] = field(default_factory=list)
     uses: list[int] = field(default_factory=list)
+    pause: int | None = None  # the output that is the step itself, waiting for an answer
+    answered: bool = False
+    keeps_inputs: bool = False  # shipped while waiting: it may have to be played again
 
 
 class Handle:
@@ -107,9 +110,13 @@ class Tape:
         sizes = tuple(spec.nbytes for spec in (specs if isinstance(specs, tuple) else (specs,)))
         made = Op(Step(op, function, references, settings, outputs, place), lane, sizes)
         made.handles, made.uses = [0] * len(sizes), [0] * len(sizes)
+        if isinstance(specs, tuple) and specs and specs[-1].pause is not None:
+            made.pause = len(specs) - 1
         for result in references:
             if isinstance(result, Result):
-                self._ops[result.op].uses[result.output] += 1
+                source = self._ops[result.op]
+                source.uses[result.output] += 1
+                source.answered |= source.pause == result.output
         self._ops[op] = self._held.setdefault(lane, {})[op] = made
         return made
 
@@ -133,7 +140,8 @@ class Tape:
         if batches:
             self.executor.play([self._program(ops) for ops in batches])
         for op in (op for ops in batches for op in ops):
-            self._forget_inputs(op)
+            if not op.keeps_inputs:
+                self._forget_inputs(op)
 
     def fetch(self, handle: Handle) -> Tree:
         """The data of a value. Blocks until it has been played."""
@@ -151,8 +159,11 @@ class Tape:
     def _let_go(self, op: Op, index: int) -> None:
         if op.handles[index] or op.uses[index] or op.dead:
             return
-        if op.shipped:
+        if op.shipped and index != op.pause:
             self.executor.drop(Result(op.step.op, index))
+        elif op.keeps_inputs:
+            op.keeps_inputs = False
+            self._forget_inputs(op)
         if not any(op.handles) and not any(op.uses):
             if op.shipped:
                 self._ops.pop(op.step.op, None)
@@ -193,16 +204,33 @@ class Tape:
         return ops
 
     def _program(self, ops: list[Op]) -> Program:
+        """The operations as one program; those that wait since an earlier one are played again before."""
         inside = {op.step.op for op in ops}
         inner = Counter(item for op in ops for item in op.step.inputs if isinstance(item, Result))
-        arguments = tuple(result for result in inner if result.op not in inside)
-        made = [(op, Result(op.step.op, index)) for op in ops for index in range(len(op.sizes))]
+        again = [self._ops[result.op] for result in inner if result.op not in inside and self._waits(result)]
+        for op in ops:
+            if op.pause is not None and self._outlives(op, inner):
+                op.keeps_inputs = True
+                inner.subtract(item for item in op.step.inputs if isinstance(item, Result))
+        needed = {item: None for op in (*again, *ops) for item in op.step.inputs if isinstance(item, Result)}
+        arguments = tuple(result for result in needed if result.op not in inside and not self._waits(result))
+        made = [(op, Result(op.step.op, index)) for op in ops for index in range(len(op.sizes)) if index != op.pause]
         kept = [
             (op, result) for op, result in made if op.handles[result.output] or op.uses[result.output] > inner[result]
         ]
         sizes = tuple(op.sizes[result.output] for op, result in kept)
-        steps = tuple(op.step for op in ops)
+        steps = tuple(op.step for op in (*again, *ops))
         return Program(ops[0].lane, steps, arguments, tuple(result for _, result in kept), sizes)
+
+    def _waits(self, result: Result) -> bool:
+        return self._ops[result.op].pause == result.output
+
+    @staticmethod
+    def _outlives(op: Op, inner: Counter[Result]) -> bool:
+        """Whether a waiting step still waits when this program is over."""
+        assert op.pause is not None
+        waiting = bool(op.handles[op.pause]) and not op.answered
+        return waiting or op.uses[op.pause] > inner[Result(op.step.op, op.pause)]
 
     def _forget_inputs(self, op: Op) -> None:
         for result in op.step.inputs:

@@ -34,6 +34,16 @@ class Leaf:
         return count * self.dtype.itemsize
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The shape of a step that waits for an answer: what it was called with, and the bytes that it keeps meanwhile."""
+
+    function: str
+    inputs: tuple[Any, ...]
+    settings: tuple[tuple[str, Any], ...]
+    nbytes: int
+
+
 def map_tree(f: Callable[[Any], Any], tree: Tree) -> Tree:
     """Apply ``f`` to every leaf of ``tree``; containers keep their type and order."""
     if isinstance(tree, dict):
@@ -59,14 +69,18 @@ def leaves(tree: Tree) -> Iterator[Any]:
 
 
 class Spec:
-    """An interned tree of shapes. ``nbytes`` counts the tensors' elements."""
+    """An interned tree of shapes. ``nbytes`` counts the tensors' elements.
 
-    __slots__ = ("nbytes", "tree")
+    ``overhead_bytes`` counts those that named tuples in the tree keep under ``overhead`` (an encoded value's scales, seeds).
+    """
+
+    __slots__ = ("nbytes", "overhead_bytes", "tree")
     _interned: dict[Any, "Spec"] = {}  # noqa: RUF012 - the intern table is the point
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self.nbytes = sum(leaf.nbytes for leaf in leaves(tree) if isinstance(leaf, Leaf))
+        self.nbytes = sum(leaf.nbytes for leaf in leaves(tree) if isinstance(leaf, (Leaf, Pause)))
+        self.overhead_bytes = sum(_nbytes(part) for part in _overheads(tree))
 
     @classmethod
     def of(cls, tree: Tree) -> "Spec":
@@ -78,9 +92,29 @@ class Spec:
             found = cls._interned[key] = cls(shapes)
         return found
 
+    @property
+    def pause(self) -> Pause | None:
+        """The pause that this is the shape of, if it is one."""
+        return self.tree if isinstance(self.tree, Pause) else None
+
     def meta(self) -> Tree:
         """Fresh tensors on the ``meta`` device: shapes without data."""
         return map_tree(_meta, self.tree)
+
+
+def _nbytes(tree: Tree) -> int:
+    return sum(leaf.nbytes for leaf in leaves(tree) if isinstance(leaf, Leaf))
+
+
+def _overheads(tree: Tree) -> Iterator[Tree]:
+    if isinstance(tree, tuple) and "overhead" in getattr(tree, "_fields", ()):
+        yield tree.overhead  # type: ignore[attr-defined]
+    elif isinstance(tree, dict):
+        for item in tree.values():
+            yield from _overheads(item)
+    elif isinstance(tree, (tuple, list)):
+        for item in tree:
+            yield from _overheads(item)
 
 
 def _shape(leaf: Any) -> Any:

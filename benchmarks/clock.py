@@ -4,8 +4,8 @@ import time
 
 from actors.inline import TimingOnly
 from benchmarks.fleets import plan
-from emulator.learning.meter import warm_up
 from emulator.learning.models import ModelSpec
+from emulator.learning.tracing import warm_up
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.run import simulate
 from emulator.simulation import Outcome

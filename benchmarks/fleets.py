@@ -11,11 +11,11 @@ from actors.ray_executor import Fleet
 from emulator.blueprint import Blueprint, Observation
 from emulator.devices.population import GroupSpec, draw
 from emulator.devices.profile_file import load_profile
-from emulator.learning.meter import warm_up
 from emulator.learning.models import ModelSpec
 from emulator.learning.random import stream
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import Normalisation
+from emulator.learning.tracing import warm_up
 from emulator.preparation import make_holdings
 from emulator.protocols.settings import Settings
 from emulator.run import simulate

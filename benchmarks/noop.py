@@ -10,9 +10,9 @@ from actors.ray_executor import Fleet
 from benchmarks.fleets import no_resources, plan, play_on_ray
 from emulator.learning.aggregation import average
 from emulator.learning.binding import Weights
-from emulator.learning.meter import warm_up
 from emulator.learning.models import ModelSpec
 from emulator.learning.sgd import Problem
+from emulator.learning.tracing import warm_up
 from emulator.protocols.settings import RoundSettings
 
 ROUNDS = 10  # the first ones also pay for shared memory that is touched for the first time

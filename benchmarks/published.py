@@ -18,10 +18,11 @@ import yaml
 from actors.values import Spec
 from emulator.devices.processor import seconds
 from emulator.devices.profile_file import load_profile
-from emulator.learning.meter import Cost, measure
+from emulator.learning.meter import Cost
 from emulator.learning.models import ModelSpec, weight_specs
 from emulator.learning.sgd import LocalSGD, Problem, train
 from emulator.learning.shards import Normalisation, Plan, shard_spec
+from emulator.learning.tracing import measure
 
 CASES = Path(__file__).with_suffix(".yaml")
 PAGE = Path(__file__).parent.parent / "docs" / "published.md"

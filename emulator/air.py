@@ -1,7 +1,6 @@
 """The blocks of a scenario that describe a cell's air: path loss, link budget, rate map, fading, contention, traces."""
 
 from functools import lru_cache, partial
-from hashlib import sha256
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from emulator.quantities import Decibels, Frequency, PositiveDuration, PositiveLength, PowerLevel
-from emulator.section import Section, wrong
+from emulator.section import Section, with_digest, wrong
 from network import dcf, harq
 from network.aloha import LoRaCell
 from network.band import Band
@@ -231,15 +230,7 @@ class FileSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _sum_up(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or not isinstance(data.get("file"), str):
-            return data
-        try:
-            found = sha256(Path(data["file"]).read_bytes()).hexdigest()
-        except OSError as error:
-            raise wrong(f"{data['file']}: cannot be read: {error.strerror}; expected a file of numbers") from None
-        if data.get("sha256") not in (None, found):
-            raise wrong(f"{data['file']}: got sha256 {found}; expected {data['sha256']}: the file has changed")
-        return {**data, "sha256": found}
+        return with_digest(data, "file", "sha256")
 
 
 class TrackSettings(FileSettings):

@@ -12,7 +12,7 @@ from emulator.condition_settings import OutageSettings
 from emulator.nearest import unknown
 from emulator.presets import load_preset, preset_names
 from emulator.quantities import Decibels, Duration, PositiveDuration, Rate
-from emulator.section import ProfileName, Section, known, wrong
+from emulator.section import DIGEST, PROFILE, Profiled, ProfileName, Section, known, wrong
 from network.framing import Connection, Framing
 from network.plan import CellPlan, Handover, NetworkPlan, SitePlan
 from network.sharing import EqualAirtime, EqualPackets
@@ -180,10 +180,11 @@ def _constant(efficiency: float, stations: int) -> float:
     return efficiency
 
 
-class EdgeSettings(Section):
+class EdgeSettings(Profiled):
     """An edge server at a site: a node between its cells and its backhaul."""
 
-    profile: ProfileName = Field(default="edge-server", description="name of a profile (emulator list profiles)")
+    profile: ProfileName = Field(default="edge-server", description=PROFILE)
+    profile_sha256: str | None = Field(default=None, description=DIGEST)
 
 
 class SiteSettings(Section):

@@ -12,22 +12,25 @@ from emulator.devices.population import Device
 from emulator.learning.datasets import available
 from emulator.learning.models import build, summary
 from emulator.listing import images, table
+from emulator.memory_check import memory
 from emulator.preparation import Prepared, draw_fleet, prepare, try_network
 from emulator.protocols.settings import RoundSettings
+from emulator.reading import ScenarioError
 from emulator.rows import Round
 from emulator.scenario import Scenario
 from emulator.simulation import Simulation
 from emulator.world import DecisionMissing
-from network.units import COMPUTE, DURATION, RATE, SIZE
+from network.units import COMPUTE, DURATION, RATE, SIZE, Quantity
 
 ALL_SHOWN = 20  # fleets up to this size are shown device by device, larger ones by their first few and a summary
 SOME_SHOWN = 10
 
 
-def check(scenario: Scenario) -> None:
+def check(scenario: Scenario, draws: int | None = None) -> None:
     """Show what a scenario amounts to. Raises ScenarioError where scenario and data do not fit.
 
-    Data sets that are not on this machine are not asked for: then only what needs no data is shown.
+    Data sets that are not on this machine are not asked for: then only what needs no data is shown. ``draws``: also how
+    far the first round's time spreads over so many fleets (see ``spread_of_first_round``).
     """
     devices = draw_fleet(scenario)
     _fleet(devices, try_network(scenario, devices)[1])
@@ -36,7 +39,10 @@ def check(scenario: Scenario) -> None:
     if available(data.dataset, Path(data.root) if data.root else None):
         prepared = prepare(scenario)
         _samples(prepared)
+        memory(scenario, prepared.plan)
         _first_round(scenario, prepared.plan)
+        if draws is not None:
+            _draws(scenario, draws)
     else:
         print(f"{data.dataset} is not on this machine (emulator fetch {data.dataset}): data and traffic not checked")
     print(f"{scenario.name}: valid; scenario_sha256 {scenario.sha256()}")
@@ -46,22 +52,24 @@ def _fleet(devices: Sequence[Device], rates: Sequence[tuple[float, float]]) -> N
     """One row for all devices of one profile in one cell; rates are a device's alone in its cell, at the start."""
     alike: dict[tuple[object, ...], list[tuple[Device, tuple[float, float]]]] = {}
     for device, both in zip(devices, rates, strict=True):
-        alike.setdefault((device.profile.name, device.cell, device.latency_s), []).append((device, both))
+        alike.setdefault((device.profile.name, device.cell), []).append((device, both))
     header = ("profile", "cell", "devices", "compute", "slowdown", "uplink", "downlink", "latency")
     table(f"fleet: {len(devices)} devices", header, [_class(members) for members in alike.values()])
 
 
 def _class(members: Sequence[tuple[Device, tuple[float, float]]]) -> tuple[object, ...]:
-    one, slow = members[0][0], [device.slowdown for device, _ in members]
+    one, fleet = members[0][0], [device for device, _ in members]
+    slow = [device.slowdown for device in fleet]
     down, up = ([both[way] for _, both in members] for way in (0, 1))
     return (
-        one.profile.name, one.cell, len(members), COMPUTE.format(one.profile.flop_per_s),
-        f"{min(slow):.2f} to {max(slow):.2f}", _range(up), _range(down), DURATION.format(one.latency_s),
+        one.profile.name, one.cell, len(members), _range(COMPUTE, [device.profile.flop_per_s for device in fleet]),
+        f"{min(slow):.2f} to {max(slow):.2f}", _range(RATE, up), _range(RATE, down),
+        _range(DURATION, [device.latency_s for device in fleet]),
     )  # fmt: skip
 
 
-def _range(rates: Sequence[float]) -> str:
-    low, high = (RATE.format(float(f"{rate:.4g}")) for rate in (min(rates), max(rates)))
+def _range(quantity: Quantity, figures: Sequence[float]) -> str:
+    low, high = (quantity.format(float(f"{figure:.4g}")) for figure in (min(figures), max(figures)))
     return low if low == high else f"{low} to {high}"
 
 
@@ -94,19 +102,52 @@ def _samples(prepared: Prepared) -> None:
 
 
 def _first_round(scenario: Scenario, plan: Blueprint) -> None:
-    """Play one round on the clock alone: its bytes and virtual seconds are those of the run."""
+    """Its bytes and virtual seconds are those of the run."""
     if not isinstance(plan.settings, RoundSettings):
         return
-    watched = replace(plan.observation, accuracy=None, virtual_time_s=None)
-    one = replace(plan, settings=plan.settings.model_copy(update={"rounds": 1}), observation=watched)
     try:
-        played = [row for rows in Simulation(one, TimingOnly()).messages() for row in rows]
+        row = _played(plan, plan.settings)
     except DecisionMissing:
         print(f"first round: {scenario.protocol_name} decides on data, so its traffic shows when it runs")
         return
-    for row in played:
-        if isinstance(row, Round):
-            print(
-                f"first of {plan.settings.rounds} rounds, {len(row.cohort)} devices: {row.uplink_bytes:,} bytes up, "
-                f"{row.downlink_bytes:,} bytes down, {row.end_ns / 1e9:.3f} s of virtual time"
-            )
+    print(
+        f"first of {plan.settings.rounds} rounds, {len(row.cohort)} devices: {row.uplink_bytes:,} bytes up, "
+        f"{row.downlink_bytes:,} bytes down, {row.end_ns / 1e9:.3f} s of virtual time"
+    )
+
+
+def _played(plan: Blueprint, settings: RoundSettings) -> Round:
+    """One round on the clock alone. Raises DecisionMissing where the protocol decides on data."""
+    watched = replace(plan.observation, accuracy=None, virtual_time_s=None)
+    one = replace(plan, settings=settings.model_copy(update={"rounds": 1}), observation=watched)
+    messages = (row for rows in Simulation(one, TimingOnly()).messages() for row in rows)
+    return next(row for row in messages if isinstance(row, Round))
+
+
+def spread_of_first_round(scenario: Scenario, draws: int) -> list[float]:
+    """The first round's virtual seconds with each of ``draws`` fleets, drawn within the profiles' uncertainties.
+
+    The fleets' seeds are the scenario's, the next one, and so on; data, cohort and channel stay as they are. Raises
+    ScenarioError for a protocol whose first round does not follow from the clock alone.
+    """
+    population = scenario.population.model_copy(update={"uncertainty": "drawn"})
+    found = []
+    for number in range(draws):
+        seeds = scenario.seeds.model_copy(update={"fleet": scenario.all_seeds.fleet + number})
+        plan = prepare(scenario.model_copy(update={"population": population, "seeds": seeds})).plan
+        try:
+            if not isinstance(plan.settings, RoundSettings):
+                raise ScenarioError(f"check --draws: got {scenario.protocol_name}; expected a protocol with rounds")
+            found.append(_played(plan, plan.settings).end_ns / 1e9)
+        except DecisionMissing:
+            words = "which decides on data; expected a protocol whose rounds follow from the clock alone"
+            raise ScenarioError(f"check --draws: got {scenario.protocol_name}, {words}") from None
+    return found
+
+
+def _draws(scenario: Scenario, draws: int) -> None:
+    low, middle, high = np.percentile(spread_of_first_round(scenario, draws), (5, 50, 95))
+    print(
+        f"first round over {draws} fleets drawn within the profiles' uncertainties: "
+        f"{middle:.3f} s of virtual time (median), {low:.3f} s to {high:.3f} s (5 to 95 %)"
+    )

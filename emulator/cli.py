@@ -98,14 +98,20 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         "check", help="validate a scenario; show its fleet, data, model and first round's traffic"
     )
     _scenario_arguments(check)
+    check.add_argument(
+        "--devices", nargs="?", const="table", choices=("table", "csv"), help="only the fleet, device by device"
+    )
+    check.add_argument(
+        "--draws", type=int, metavar="N", help="redraw the fleet within the profiles' uncertainties, N times"
+    )
     check.set_defaults(command=_check)
     listing = commands.add_parser("list", help="what a scenario can name")
-    listing.add_argument("what", nargs="?", metavar="protocols|profiles|cells|datasets|models|scenarios")
+    listing.add_argument("what", nargs="?", metavar="protocols|profiles|cells|fleets|datasets|models|weights|scenarios")
     listing.add_argument("name", nargs="?", help="one profile, with its sources")
     listing.set_defaults(command=_list)
     schema = commands.add_parser("schema", help="the JSON Schema of scenario files, for editors")
     schema.set_defaults(command=_schema)
-    fetch = commands.add_parser("fetch", help="bring a data set into the local cache")
+    fetch = commands.add_parser("fetch", help="bring a data set or pre-trained weights into the local cache")
     fetch.add_argument("name")
     fetch.set_defaults(command=_fetch)
     calibrate = commands.add_parser("calibrate", help="measure this machine as a device profile")
@@ -177,12 +183,19 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    if options.draws is not None and (options.draws < 1 or options.devices is not None):
+        got = f"--draws {options.draws}" + (" and --devices" if options.devices is not None else "")
+        raise UsageError(f"got {got}; expected one fleet or more to draw, without --devices")
     from emulator.checking import check
+    from emulator.fleet_report import show_devices
     from emulator.reading import read_scenario
 
     scenario = read_scenario(options.scenario, options.overrides)
     with _placed(options.scenario):
-        check(scenario)
+        if options.devices is not None:
+            show_devices(scenario, options.devices)
+        else:
+            check(scenario, options.draws)
     return 0
 
 
@@ -214,12 +227,14 @@ def _schema(_: argparse.Namespace) -> int:
 def _fetch(options: argparse.Namespace) -> int:
     from emulator.learning.datasets import DATASETS
     from emulator.learning.fetch import fetch
+    from emulator.learning.pretrained import PRETRAINED, fetch_weights
     from emulator.nearest import unknown
 
-    if options.name not in DATASETS:
-        raise UsageError("fetch: " + unknown(options.name, DATASETS, "a data set"))
-    folder = fetch(options.name, lambda text: print(text, file=sys.stderr))
-    print(f"{options.name}: {folder}")
+    if options.name not in (*DATASETS, *PRETRAINED):
+        raise UsageError("fetch: " + unknown(options.name, (*DATASETS, *PRETRAINED), "a data set or weights"))
+    bring = fetch_weights if options.name in PRETRAINED else fetch
+    path = bring(options.name, lambda text: print(text, file=sys.stderr))
+    print(f"{options.name}: {path}")
     return 0
 
 

@@ -18,7 +18,8 @@ def conditions(scenario: Scenario, devices: Sequence[Device]) -> tuple[Condition
         for name, cell in scenario.network.cells.items()
         if cell.outages is not None
     }
-    members = [(group, index) for group in scenario.devices for index in range(group.count)]
+    counted = zip(scenario.devices, scenario.counts, strict=True)
+    members = [(group, index) for group, count in counted for index in range(count)]
     return tuple(
         _condition(device, group, index, (seed, outages))
         for device, (group, index) in zip(devices, members, strict=True)

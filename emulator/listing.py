@@ -9,8 +9,10 @@ from rich.text import Text
 
 from emulator.devices.profile import ProfileError
 from emulator.devices.profile_file import load_profile, profile_names
+from emulator.fleets import fleet_names, load_fleet
 from emulator.learning.datasets import DATASETS, available
 from emulator.learning.models import MODELS, ModelSpec, refusal, summary
+from emulator.learning.pretrained import PRETRAINED, pretrained_here
 from emulator.presets import load_preset, preset_names
 from emulator.progress import console
 from emulator.protocols.catalogue import PROTOCOLS
@@ -96,6 +98,16 @@ def one_cell(name: str) -> None:
     table(f"{name}: {preset.about}", ("setting", "value", "kind", "date", "source"), rows)
 
 
+def fleets() -> None:
+    """The fleets to choose from."""
+    rows = []
+    for name in fleet_names():
+        fleet = load_fleet(name)
+        profiles = dict.fromkeys(str(group["profile"]) for group in fleet.devices)
+        rows.append((name, fleet.version, fleet.about, len(fleet.network["cells"]), ", ".join(profiles)))
+    table("fleets (fleet: NAME in place of devices)", ("name", "version", "what it is", "cells", "profiles"), rows)
+
+
 def datasets() -> None:
     """The data sets."""
     rows = [
@@ -122,6 +134,15 @@ def models() -> None:
     table("models", header, rows)
 
 
+def weights() -> None:
+    """The pre-trained weights."""
+    rows = [
+        (name, info.spec.name, info.about, info.licence, "yes" if pretrained_here(name) else f"emulator fetch {name}")
+        for name, info in PRETRAINED.items()
+    ]
+    table("weights", ("name", "model", "what it is", "licence", "here"), rows)
+
+
 def scenarios() -> None:
     """The shipped scenarios."""
     rows = []
@@ -135,7 +156,9 @@ TABLES: dict[str, Callable[[], None]] = {
     "protocols": protocols,
     "profiles": profiles,
     "cells": cells,
+    "fleets": fleets,
     "datasets": datasets,
     "models": models,
+    "weights": weights,
     "scenarios": scenarios,
 }

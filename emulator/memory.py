@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from actors.tape import Handle
-from emulator.learning.meter import Cost, measure
+from emulator.learning.meter import Cost
+from emulator.learning.tracing import measure
 from network.units import SIZE
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
@@ -23,6 +24,9 @@ class Shelf:
 
     def __init__(self) -> None:
         self.bytes = 0
+        self.most_bytes = 0  # what the largest step so far needed, that step, and what lay beside it
+        self.largest: Call | None = None
+        self.beside_largest = 0
         self._counts: dict[tuple[int, int], int] = {}
 
     def note(self, handle: Handle, change: int) -> None:
@@ -36,6 +40,11 @@ class Shelf:
         if (count == 1 and change == 1) or not count:
             self.bytes += change * handle.nbytes
 
+    def need(self, needed: int, beside: int, call: Call) -> None:
+        """A step needs so much, what lies beside it included."""
+        if needed > self.most_bytes:
+            self.most_bytes, self.beside_largest, self.largest = needed, beside, call
+
     def beside(self, inputs: Sequence[Any]) -> int:
         """Bytes of what is here and is none of the inputs, which a step's own peak already counts."""
         own = {(id(item.origin), item.index): item.nbytes for item in inputs if isinstance(item, Handle)}
@@ -44,26 +53,25 @@ class Shelf:
 
 def refusal(call: Call, needed: int, beside: int, free: int) -> str:
     """What is said of a step that does not fit: what it needs, what there is, and what would fit."""
-    function, specs, settings = call
-    words = f"{function.__name__} needs {_size(needed)}"
+    words = f"{call[0].__name__} needs {rounded(needed)}"
     if beside:
-        words += f" ({_size(beside)} of it for what else is there)"
-    fitting = next(_fitting((function, specs, settings), free - beside), None)
-    return f"{words}; {_size(free)} are free; {fitting or 'nothing smaller is known that'} would fit"
+        words += f" ({rounded(beside)} of it for what else is there)"
+    return f"{words}; {rounded(free)} are free; {_advice(call, free - beside)}"
 
 
-def _fitting(call: Call, room: int) -> Iterator[str]:
+def _advice(call: Call, room: int) -> str:
     function, specs, settings = call
+    tried = None
     for key, value in settings.items():
-        if isinstance(value, Lighter):
-            for words, other in value.lighter():
-                cost: Cost = measure(function, specs, {**settings, key: other})[1]
-                if cost.peak_bytes <= room:
-                    yield words
-                    break
+        for words, other in value.lighter() if isinstance(value, Lighter) else ():
+            cost: Cost = measure(function, specs, {**settings, key: other})[1]
+            if cost.peak_bytes <= room:
+                return f"{words} would fit"
+            tried = words
+    return f"not even {tried} would fit" if tried is not None else "nothing smaller is known"
 
 
-def _size(size: int) -> str:
+def rounded(size: int) -> str:
     """Rounded for people: three digits, binary units."""
     for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size >= scale:

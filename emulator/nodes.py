@@ -8,7 +8,8 @@ from actors.tape import Handle
 from emulator.devices.energy import Supply
 from emulator.devices.pace import Pace
 from emulator.engine import Engine
-from emulator.learning.meter import Cost, measure
+from emulator.learning.meter import Cost
+from emulator.learning.tracing import measure
 from emulator.memory import Shelf
 from emulator.tasks import ProtocolError
 from emulator.verbs import Compute, Send, Verb
@@ -107,13 +108,14 @@ class Node:
         """Put a shard of ``samples`` on this device."""
         self._data, self.samples = data, samples
 
-    def compute(self, step: Callable[..., Any], *inputs: Any, **settings: Any) -> Compute:
+    def compute(self, step: Callable[..., Any], *inputs: Any, near: "Node | None" = None, **settings: Any) -> Compute:
         """Run ``step(*inputs, **settings)`` here: real tensor work, and virtual seconds from its measured cost.
 
         ``inputs`` are values at this node, verbs that will give one, or plain data (seeds, numbers); ``settings`` are
-        static and hashable. Gives one value, or a tuple of values where the step returns a tuple.
+        static and hashable. Gives one value, or a tuple of values where the step returns a tuple. ``near``: a device beside
+        whose work the tensors are best played; it changes the host's speed alone.
         """
-        return Compute(self, (step, inputs, settings))
+        return Compute(self, (step, inputs, settings), None if near is None else near.lane)
 
     def send(self, value: Any, *, to: "Node", kind: str, bandwidth_hz: float | None = None) -> Send:
         """Send a value that is here to another node: virtual seconds from its real bytes. Gives the value there.

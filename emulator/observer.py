@@ -42,10 +42,10 @@ def _devices(plan: Blueprint) -> list[Source]:
 
 
 def _program(plan: Blueprint, report: Report, source: Source, lane: int) -> Program:
-    weights = report.weights.reference()
+    weights = tuple(part.reference() for part in report.weights)
     place = Place("the observer", report.round, report.time_ns / 1e9, "evaluate")
-    step = Step(OBSERVED.op, path_of(evaluate), (weights, source), {"problem": plan.problem}, None, place)
-    arguments = (weights,) if isinstance(weights, Result) else ()
+    step = Step(OBSERVED.op, path_of(evaluate), (source, *weights), {"problem": plan.problem}, None, place)
+    arguments = tuple(part for part in weights if isinstance(part, Result))
     return Program(lane, (step,), arguments, (OBSERVED,), (0,))
 
 

@@ -13,6 +13,7 @@ from emulator.blueprint import Blueprint, Observation
 from emulator.conditions import conditions
 from emulator.devices.population import Device, draw
 from emulator.learning.datasets import DATASETS, Dataset, DatasetInfo, load
+from emulator.learning.dealing import deal
 from emulator.learning.partition import class_counts, hold_out, partition
 from emulator.learning.random import stream
 from emulator.learning.sgd import Problem
@@ -59,8 +60,11 @@ class Prepared:
 
 
 def draw_fleet(scenario: Scenario) -> tuple[Device, ...]:
-    """The devices of a scenario, drawn by its fleet seed."""
-    return draw(scenario.groups(), partial(stream, scenario.all_seeds.fleet))
+    """The devices of a scenario, drawn by its fleet seed. Raises ScenarioError for a draw that no device can have."""
+    try:
+        return draw(scenario.groups(), partial(stream, scenario.all_seeds.fleet))
+    except ValueError as error:
+        raise ScenarioError(f"devices.vary: {error}") from None
 
 
 def prepare(scenario: Scenario) -> Prepared:
@@ -69,12 +73,7 @@ def prepare(scenario: Scenario) -> Prepared:
     training, validation = _split(scenario, dataset)
     devices = draw_fleet(scenario)
     wiring, rates = try_network(scenario, devices)
-    generator = stream(scenario.all_seeds.data, "partition")
-    try:
-        parts = partition(dataset.y_train[training], len(devices), scenario.data.partition, generator)
-    except ValueError as error:
-        raise ScenarioError(f"data.partition: {error}") from None
-    parts = [training[part] for part in parts]
+    parts = [training[part] for part in _parts(scenario, dataset.y_train[training], devices)]
     info = DATASETS[scenario.data.dataset]
     observation = _observation(scenario, info, len(validation))
     plan = _blueprint(scenario, devices, (wiring, tuple(len(part) for part in parts)), observation)
@@ -112,6 +111,19 @@ def _split(scenario: Scenario, dataset: Dataset) -> tuple[np.ndarray, np.ndarray
     return chosen[kept], chosen[held_out]
 
 
+def _parts(scenario: Scenario, labels: np.ndarray, devices: tuple[Device, ...]) -> list[np.ndarray]:
+    """Who holds which of the training samples: as partitioned, or dealt again by the devices' nominal speeds."""
+    seed, correlation = scenario.all_seeds.data, scenario.data.speed_correlation
+    try:
+        parts = partition(labels, len(devices), scenario.data.partition, stream(seed, "partition"))
+    except ValueError as error:
+        raise ScenarioError(f"data.partition: {error}") from None
+    if correlation is None:
+        return parts
+    speeds = [device.profile.flop_per_s / device.slowdown for device in devices]
+    return deal(parts, speeds, correlation, partial(stream, seed))
+
+
 def _observation(scenario: Scenario, info: DatasetInfo, validation: int) -> Observation:
     evaluate, stop = scenario.evaluate, scenario.stop
     return Observation(
@@ -125,7 +137,7 @@ def _blueprint(
 ) -> Blueprint:
     wiring, samples = given
     info = DATASETS[scenario.data.dataset]
-    problem = Problem(scenario.model_spec, Normalisation(info.scale, info.mean, info.std))
+    problem = Problem(scenario.model_spec, Normalisation(info.scale, info.mean, info.std), scenario.model.cut)
     entry = path_of(PROTOCOLS[scenario.protocol_name].run)
     return Blueprint(
         entry, scenario.protocol, problem, scenario.all_seeds, devices, samples,

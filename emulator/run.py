@@ -13,7 +13,7 @@ from typing import Any
 from actors.inline import Inline, TimingOnly
 from actors.program import Executor, path_of
 from emulator.blueprint import Blueprint
-from emulator.learning.meter import warm_up
+from emulator.learning.tracing import warm_up
 from emulator.preparation import Prepared, make_holdings, prepare, shared_arguments
 from emulator.progress import Progress
 from emulator.provenance import provenance

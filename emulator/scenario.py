@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -9,12 +10,23 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 import scenarios
-from emulator.cell_settings import CellSettings, NetworkSettings
+from emulator.cell_settings import NetworkSettings
 from emulator.devices.population import CellSpec, GroupSpec
 from emulator.devices.profile import Profile
 from emulator.devices.profile_file import load_profile
+from emulator.devices.uncertainty import drawn_within
+from emulator.fleet_rules import (
+    contended,
+    counts_of,
+    drawn_findings,
+    place_findings,
+    population_findings,
+    vary_findings,
+)
+from emulator.fleets import FleetName, expand, fleet_findings
 from emulator.learning.datasets import DATASETS
-from emulator.learning.models import ModelSpec, refusal
+from emulator.learning.models import ModelSpec, refusal, summary
+from emulator.learning.random import stream
 from emulator.nearest import unknown
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.protocols.settings import RoundSettings, Settings
@@ -25,6 +37,7 @@ from emulator.sections import (
     DeviceGroup,
     EvaluateSettings,
     ModelSettings,
+    PopulationSettings,
     SeedSettings,
     ServerSettings,
     StopSettings,
@@ -41,7 +54,11 @@ class Scenario(Section):
     seeds: SeedSettings = SeedSettings()
     data: DataSettings
     model: ModelSettings
+    fleet: FleetName | None = Field(
+        default=None, description="name of a fleet, in place of devices (emulator list fleets)"
+    )
     devices: Annotated[list[DeviceGroup], Field(min_length=1)]
+    population: PopulationSettings = PopulationSettings()
     server: ServerSettings = ServerSettings()
     network: NetworkSettings = NetworkSettings()
     protocol: SerializeAsAny[Settings]
@@ -61,6 +78,11 @@ class Scenario(Section):
         given = {concern: seed for concern, seed in data.get("seeds", {}).items() if seed is not None}
         return {**data, "seeds": {**dict.fromkeys(Seeds._fields, data.get("seed", 0)), **given}}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_fleet(cls, data: Any) -> Any:
+        return expand(data)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         finding = next(self._findings(), None)
@@ -74,9 +96,9 @@ class Scenario(Section):
         yield from self.network.findings()
         for index, group in enumerate(self.devices):
             if group.cell is not None:
-                yield from (
-                    f"devices[{index}].{words}" for words in self._place_findings(group, self.network.cells[group.cell])
-                )
+                yield from (f"devices[{index}].{words}" for words in place_findings(group, self.network.cells))
+        yield from vary_findings(self.devices, self.network.cells)
+        yield from drawn_findings(self._profiles(), self.profile)
         yield from self._edge_findings()
         yield from self._data_findings()
         yield from self._model_findings()
@@ -84,12 +106,20 @@ class Scenario(Section):
             yield "stop.accuracy: got a target, but no validation data; expected evaluate.validation above 0"
 
     def _fleet_findings(self) -> Iterator[str]:
+        if self.fleet is not None:
+            yield from fleet_findings(self.fleet, self.devices, self.network)
+        yield from population_findings(self.devices, self.population)
         for index, group in enumerate(self.devices):
             if group.cell is not None and group.cell not in self.network.cells:
                 words = unknown(group.cell, self.network.cells, "a cell under network.cells")
                 yield f"devices[{index}].cell: {words}"
         if isinstance(self.protocol, RoundSettings) and self.protocol.cohort > self.fleet_size:
             yield f"protocol.cohort: got {self.protocol.cohort}; expected at most the fleet's {self.fleet_size} devices"
+
+    def _profiles(self) -> list[str]:
+        """Every profile that machines here have, once."""
+        edges = [site.edge.profile for site in self.network.sites.values() if site.edge is not None]
+        return list(dict.fromkeys([*(group.profile for group in self.devices), self.server.profile, *edges]))
 
     def _edge_findings(self) -> Iterator[str]:
         if not PROTOCOLS[self.protocol_name].edges:
@@ -99,33 +129,6 @@ class Scenario(Section):
             if site is None or self.network.sites[site].edge is None:
                 got = "no cell" if group.cell is None else f"cell {group.cell} without an edge server at its site"
                 yield f"devices[{index}].cell: got {got}; expected one, as {self.protocol_name} aggregates at edges"
-
-    def _place_findings(self, group: DeviceGroup, cell: CellSettings) -> Iterator[str]:
-        """What a group says that its cell has no use for."""
-        radio = cell.radio is not None
-        strange = ["uplink", "downlink", "traces"] if radio or cell.sharing == "lora" else []
-        for key in strange + ([] if radio else ["distance", "mobility"]):
-            if getattr(group, key) is not None:
-                kind = "a LoRa cell" if cell.sharing == "lora" else f"with{'' if radio else 'out'} a radio"
-                yield f"{key}: got one in cell {group.cell}, which is {kind}; expected none"
-        if group.traces is not None and cell.sharing not in ("dedicated", "shared", "fifo"):
-            yield f"traces: got them in a {cell.sharing} cell; expected a dedicated, shared or fifo one"
-        for key, rate in (("uplink", group.uplink), ("downlink", group.downlink)):
-            if rate is not None and cell.contention is not None and cell.uplink is not None:
-                try:
-                    cell.contention.law(cell.uplink).terms(rate, 1.0, 1)
-                except ValueError as error:
-                    yield f"{key}: {error}, in cell {group.cell}"
-        if group.weight != 1 and cell.sharing not in ("shared", "airtime"):
-            yield f"weight: got {group.weight:g} in a {cell.sharing} cell; expected 1: only shared and airtime cells weigh"
-        roams = group.mobility.cells if group.mobility is not None else []
-        for name in roams:
-            if name not in self.network.cells:
-                yield f"mobility.cells: {unknown(name, self.network.cells, 'a cell under network.cells')}"
-            elif self.network.cells[name].radio is None:
-                yield f"mobility.cells: got {name}, which has no radio; expected cells with one"
-        if roams and group.cell not in roams:
-            yield f"mobility.cells: got {', '.join(roams)}; expected the group's own cell {group.cell} among them"
 
     def _data_findings(self) -> Iterator[str]:
         data, info = self.data, DATASETS[self.data.dataset]
@@ -144,9 +147,19 @@ class Scenario(Section):
         reason = refusal(self.model_spec)
         if reason is not None:
             yield f"model.name: {reason} (data.dataset is {self.data.dataset})"
-        for key, got in (("cut", self.model.cut), ("weights", self.model.weights)):
+        splits = PROTOCOLS[self.protocol_name].splits
+        if reason is None and splits:
+            yield from self._cut_findings()
+        for key, got in (("cut", None if splits else self.model.cut), ("weights", self.model.weights)):
             if got is not None:
                 yield f"model.{key}: got {json.dumps(got)}; expected none, as {self.protocol_name} has no use for it"
+
+    def _cut_findings(self) -> Iterator[str]:
+        """A split protocol needs a block on either side."""
+        cut, blocks = self.model.cut, len(summary(self.model_spec))
+        if cut is None or not 0 < cut < blocks:
+            got = "none" if cut is None else str(cut)
+            yield f"model.cut: got {got}; expected 1 to {blocks - 1}, as {self.protocol_name} splits {self.model.name}"
 
     @property
     def protocol_name(self) -> str:
@@ -156,7 +169,12 @@ class Scenario(Section):
     @property
     def fleet_size(self) -> int:
         """Number of devices."""
-        return sum(group.count for group in self.devices)
+        return sum(self.counts)
+
+    @property
+    def counts(self) -> list[int]:
+        """Number of devices of each group."""
+        return counts_of(self.devices, self.population)
 
     @property
     def model_spec(self) -> ModelSpec:
@@ -173,22 +191,29 @@ class Scenario(Section):
         """The device groups as the population draws them."""
         cells = {
             name: CellSpec(
-                name, cell.uplink, cell.downlink or cell.uplink if contended else cell.downlink, cell.latency, contended
+                name, cell.uplink, cell.downlink or cell.uplink if together else cell.downlink, cell.latency, together
             )
             for name, cell in self.network.cells.items()
-            for contended in [cell.sharing in ("airtime", "dcf") or cell.radio is not None]
+            for together in [contended(cell)]
         }
         return [
             GroupSpec(
-                load_profile(group.profile), group.count, cells[group.cell] if group.cell else None,
+                self.profile(group.profile), count, cells[group.cell] if group.cell else None,
                 group.uplink, group.downlink, group.latency, group.slowdown.build() if group.slowdown else None,
+                tuple((key, spread.build()) for key, spread in group.vary.items()),
             )
-            for group in self.devices
+            for group, count in zip(self.devices, self.counts, strict=True)
         ]  # fmt: skip
+
+    def profile(self, name: str) -> Profile:
+        """What machines of a profile can do here: as its file says, or drawn once within its figures' uncertainties."""
+        found = load_profile(name)
+        nominal = self.population.uncertainty == "nominal"
+        return found if nominal else drawn_within(found, partial(stream, self.all_seeds.fleet))
 
     def server_profile(self) -> Profile:
         """What the server can do."""
-        return load_profile(self.server.profile)
+        return self.profile(self.server.profile)
 
     def resolved(self) -> dict[str, Any]:
         """Every setting, defaults written out, in YAML's plain types."""

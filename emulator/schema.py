@@ -21,6 +21,10 @@ def schema() -> dict[str, Any]:
         part["properties"] = {"name": {"const": name, "description": entry.about}, **part["properties"]}
         part["required"] = ["name", *part.get("required", [])]
         alternatives.append(part)
+    # A fleet brings its own devices.
+    found["required"].remove("devices")
+    found["if"] = {"required": ["fleet"], "properties": {"fleet": {"type": "string"}}}
+    found["else"] = {"required": ["devices"]}
     found["properties"]["protocol"] = {"oneOf": alternatives, "description": "what devices and server do"}
     return {"$schema": DIALECT, **found, "title": "Edge emulator scenario"}
 
@@ -45,7 +49,8 @@ def _keys(description: dict[str, Any], keys: tuple[int | str, ...]) -> list[str]
         elif isinstance(key, int):
             node = node["items"]
         else:
-            entries = next(iter(node.get("patternProperties", {}).values()), None)  # a mapping from names
+            # a mapping from names: of a pattern, or out of a list
+            entries = next(iter(node.get("patternProperties", {}).values()), node.get("additionalProperties"))
             node = node.get("properties", {}).get(key, entries)
     return list(_followed(node, description)["properties"])
 

@@ -1,17 +1,18 @@
 """The sections of a scenario: closed, frozen, finite, strict about types; every default is written here."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic.config import JsonDict
 
 from emulator.air import TraceSettings, TrackSettings
 from emulator.condition_settings import AvailabilitySettings, CompletenessSettings, LoadSettings
-from emulator.devices.population import Slowdown
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import MODELS
 from emulator.learning.partition import Iid, PartitionSettings
 from emulator.quantities import Duration, Length, PositiveDuration, PositiveLength, Rate, Speed
-from emulator.section import ProfileName, Section, known, wrong
+from emulator.section import DIGEST, PROFILE, Profiled, ProfileName, Section, known, wrong
+from emulator.spreads import Figure, SpreadSettings
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -38,6 +39,9 @@ class DataSettings(Section):
     root: str | None = Field(default=None, description="folder with the data set's standard files, not the cache")
     samples: Count | None = Field(default=None, description="use only so many training samples, drawn by seed")
     partition: PartitionSettings = Field(default=Iid(kind="iid"), description="how samples are given to devices")
+    speed_correlation: float | None = Field(
+        default=None, ge=-1, le=1, description="of data quantity and speed (Gaussian copula); absent: as partitioned"
+    )
 
 
 class ModelSettings(Section):
@@ -46,32 +50,6 @@ class ModelSettings(Section):
     name: ModelName = Field(description="name of a model (emulator list models)")
     cut: int | None = Field(default=None, ge=0, description="blocks on the device; only where the protocol splits")
     weights: str | None = Field(default=None, description="weights to start from; only where the protocol takes them")
-
-
-class SlowdownSettings(Section):
-    """A factor on each device's compute time, drawn once per device."""
-
-    distribution: Literal["lognormal", "uniform", "constant"]
-    sigma: float | None = Field(default=None, ge=0, le=10, description="lognormal: spread of the log; the median is 1")
-    low: float | None = Field(default=None, gt=0, description="uniform: smallest factor")
-    high: float | None = Field(default=None, gt=0, description="uniform: largest factor")
-    factor: float | None = Field(default=None, gt=0, description="constant: the factor")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        needed = {"lognormal": {"sigma"}, "uniform": {"low", "high"}, "constant": {"factor"}}[self.distribution]
-        given = {key for key in ("sigma", "low", "high", "factor") if getattr(self, key) is not None}
-        if given != needed:
-            got = ", ".join(sorted(given)) or "neither figure"
-            raise wrong(f"got {got}; expected {' and '.join(sorted(needed))} for a {self.distribution} slowdown")
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise wrong(f"got low {self.low} above high {self.high}; expected low to high")
-        return self
-
-    def build(self) -> Slowdown:
-        """As the population draws it."""
-        given = self.model_dump(exclude_none=True)
-        return Slowdown(**given)
 
 
 class MobilitySettings(Section):
@@ -103,16 +81,33 @@ class GroupTraces(Section):
     downlink: TraceSettings | None = None
 
 
-class DeviceGroup(Section):
-    """``count`` devices of one profile, in one cell."""
+_COUNT_OR_SHARE = {
+    "oneOf": [
+        {"required": [key], "properties": {key: {"type": kind}}}
+        for key, kind in (("count", "integer"), ("share", "number"))
+    ]
+}
 
-    profile: ProfileName = Field(description="name of a profile (emulator list profiles)")
-    count: Count
+
+class DeviceGroup(Profiled):
+    """Devices of one profile, in one cell: ``count`` of them, or a ``share`` of ``population.devices``."""
+
+    model_config = ConfigDict(json_schema_extra=cast(JsonDict, _COUNT_OR_SHARE))
+
+    profile: ProfileName = Field(description=PROFILE)
+    profile_sha256: str | None = Field(default=None, description=DIGEST)
+    count: Count | None = Field(default=None, description="so many devices")
+    share: float | None = Field(
+        default=None, gt=0, le=1, description="of the devices that counts leave; shares sum to 1"
+    )
     cell: str | None = Field(default=None, description="name of a cell under network.cells")
     uplink: Rate | None = Field(default=None, description="device to network, before the cell's and the profile's")
     downlink: Rate | None = Field(default=None, description="network to device")
     latency: Duration | None = Field(default=None, description="one way")
-    slowdown: SlowdownSettings | None = None
+    slowdown: SpreadSettings | None = Field(default=None, description="a factor on compute time, drawn per device")
+    vary: dict[Figure, SpreadSettings] = Field(
+        default_factory=dict, description="a factor on a figure of the profile, drawn per device"
+    )
     weight: float = Field(default=1.0, gt=0, le=1e6, description="share of a shared or airtime cell, against others")
     distance: Length | None = Field(default=None, description="from the cell; absent: drawn uniformly by area")
     mobility: MobilitySettings | None = Field(default=None, description="in cells with a radio")
@@ -123,10 +118,21 @@ class DeviceGroup(Section):
     completeness: CompletenessSettings | None = Field(default=None, description="absent: all of its local work")
 
 
-class ServerSettings(Section):
+class PopulationSettings(Section):
+    """The fleet as a whole."""
+
+    devices: Count | None = Field(default=None, description="how many; only where groups have shares it must be given")
+    uncertainty: Literal["nominal", "drawn"] = Field(
+        default="nominal",
+        description="drawn: each profile's figures once within their uncertainties, by the fleet seed",
+    )
+
+
+class ServerSettings(Profiled):
     """The server."""
 
-    profile: ProfileName = Field(default="edge-server", description="name of a profile (emulator list profiles)")
+    profile: ProfileName = Field(default="edge-server", description=PROFILE)
+    profile_sha256: str | None = Field(default=None, description=DIGEST)
 
 
 class EvaluateSettings(Section):

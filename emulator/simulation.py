@@ -114,7 +114,7 @@ class Simulation:
         return self.executor.observe(programs) if programs else Done([])
 
     def _completion(self, report: Report) -> Pending:
-        reference = report.weights.reference()
+        reference = report.weights[-1].reference()
         return self.executor.completion(reference) if isinstance(reference, Result) else Done([])
 
     def _tell(self, ahead: int, *, last: bool = False) -> Generator[list[Message], None, Report | None]:
@@ -185,7 +185,8 @@ class Simulation:
         engine, tape = self.engine, self.engine.tape
         digest = None
         if report is not None and not self.timing_only:
-            digest = weights_sha256(tape.fetch(report.weights))
+            parts = [tape.fetch(part) for part in report.weights]
+            digest = weights_sha256({name: tensor for part in parts for name, tensor in part.items()})
         operations = report.operations if report is not None and status == "stopped: accuracy" else engine.numbers
         rounds = report.round if report is not None else 0
         early = report if status == "stopped: accuracy" else None  # the clock may have gone on since

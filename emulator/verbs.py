@@ -4,7 +4,6 @@ A verb starts when its inputs are there: a compute waits for its node's processo
 the air at once and shares it. It gets its operation number when its service starts, and leaves one row when it ends.
 """
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import simpy
@@ -15,8 +14,9 @@ from actors.tape import Handle, Op
 from emulator.devices.energy import Supply
 from emulator.devices.pace import Pace
 from emulator.engine import Engine, Finish
-from emulator.learning.meter import Cost, measure
-from emulator.memory import Shelf, refusal
+from emulator.learning.meter import Cost
+from emulator.learning.tracing import measure
+from emulator.memory import Call, Shelf, refusal
 from emulator.rows import KINDS, PAYLOAD, Event
 from emulator.tasks import DeviceLost, Future, OutOfMemory, ProtocolError
 from network.attachment import Attachment
@@ -147,8 +147,9 @@ class Verb(Future):
 class Compute(Verb):
     """A step on a node's processor."""
 
-    def __init__(self, node: Host, call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> None:
+    def __init__(self, node: Host, call: Call, near: int | None = None) -> None:
         self.function, inputs, self.settings = call
+        self._near = near
         self.cost: Cost
         self.work_ns = 0
         self.memory_bytes = 0
@@ -196,9 +197,12 @@ class Compute(Verb):
         node = self.node
         beside = node.shelf.beside(self._inputs) if node.shelf is not None else 0
         self.memory_bytes = self.cost.peak_bytes + beside
-        if node.shelf is None or self.memory_bytes <= node.profile.free_memory_bytes:
+        if node.shelf is None:
             return True
         call = (self.function, specs, self.settings)
+        node.shelf.need(self.memory_bytes, beside, call)
+        if self.memory_bytes <= node.profile.free_memory_bytes:
+            return True
         error = OutOfMemory(node.name, refusal(call, self.memory_bytes, beside, node.profile.free_memory_bytes))
         self._refuse(error)
         node.engine.out_of_memory(node, error)
@@ -207,10 +211,20 @@ class Compute(Verb):
     def _record(self, function: str, place: Place) -> None:
         assert self.op is not None
         call = (function, tuple(self._inputs), self.settings)
-        self._recorded = self.node.engine.tape.record(self.op, self.node.lane, call, (self._specs, place))
+        self._recorded = self.node.engine.tape.record(self.op, self._lane(), call, (self._specs, place))
         numbers = (item.op for item in self._inputs if isinstance(item, Handle))
         self.inputs = tuple(dict.fromkeys(op for op in numbers if op is not None))
         self._inputs.clear()
+
+    def _lane(self) -> int:
+        """Where it is played: the node's own lane; a server's step on the data of one device alone, beside those data."""
+        if self.node.lane >= 0:
+            return self.node.lane
+        if self._near is not None:
+            return self._near
+        origins = (item.origin for item in self._inputs if isinstance(item, Handle))
+        lanes = {origin.lane for origin in origins if isinstance(origin, Op) and origin.lane >= 0}
+        return lanes.pop() if len(lanes) == 1 else self.node.lane
 
     def _served(self, _: simpy.Event) -> None:
         if self.triggered:
@@ -264,6 +278,7 @@ class Send(Verb):
         self.kind = kind
         self.bandwidth_hz = bandwidth_hz
         self.way = node.way(to)
+        self.coded_bytes = 0
         self._transfer: Transfer | None = None
         self._energy_j = 0.0
         self._mark: float | None = None  # while its flow is on the air
@@ -273,11 +288,14 @@ class Send(Verb):
         value = self._inputs[0]
         if not isinstance(value, Handle):
             raise ProtocolError(f"{self.line}: only values can be sent; got {type(value).__name__}")
+        if value.spec.pause is not None:
+            raise ProtocolError(f"{self.line}: {self.node.name} sends a step that waits; only values can be sent")
         if value.place is not self.node:
             raise ProtocolError(f"{self.line}: {self.node.name} sends a value that is at {value.place.name}")
         self.start_ns = self.clock.now_ns
         self.inputs = () if value.op is None else (value.op,)
         self.size_bytes = value.nbytes
+        self.coded_bytes = value.spec.overhead_bytes
         engine = self.node.engine
         self.op = engine.number(self)
         transfer = self._transfer = Transfer(engine.clock.env, self.way, self.size_bytes, self._delivered)
@@ -332,6 +350,9 @@ class Send(Verb):
         payload, overhead = self._transfer.moved() if self._transfer is not None else (0, 0)
         if self.kind not in PAYLOAD:
             payload, overhead = 0, payload + overhead
+        elif self.coded_bytes:
+            scales = payload * self.coded_bytes // self.size_bytes  # of a transfer that was cut off: their share
+            payload, overhead = payload - scales, overhead + scales
         uplink = self.way.uplink
         end = (self.node if uplink else self.peer).attachment
         return Event(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from emulator.cell_settings import CellSettings
 from emulator.devices.population import Device
 from emulator.devices.profile import Profile
-from emulator.devices.profile_file import load_profile
 from emulator.learning.random import seed_of
 from emulator.scenario import Scenario
 from emulator.sections import DeviceGroup
@@ -26,11 +25,11 @@ class Wiring:
 def wire(scenario: Scenario, devices: Sequence[Device]) -> Wiring:
     """The network of a scenario; what is drawn is keyed by the channel seed, the device's name and the cell's."""
     seed = scenario.all_seeds.channel
-    groups = [group for group in scenario.devices for _ in range(group.count)]
+    groups = [group for group, count in zip(scenario.devices, scenario.counts, strict=True) for _ in range(count)]
     plan = scenario.network.plan(lambda name: seed_of(seed, "cell", name))
     accesses = tuple(_access(scenario, device, group, seed) for device, group in zip(devices, groups, strict=True))
     edges = tuple(
-        (name, load_profile(site.edge.profile))
+        (name, scenario.profile(site.edge.profile))
         for name, site in scenario.network.sites.items()
         if site.edge is not None
     )

@@ -31,7 +31,7 @@ class Report(NamedTuple):
 
     round: int
     time_ns: int
-    weights: Handle
+    weights: tuple[Handle, ...]
     metrics: dict[str, float]
     operations: int
     decisions: int
@@ -153,10 +153,13 @@ class World:
             )
         return reads[past].value
 
-    def report(self, weights: Handle, **metrics: float) -> None:
-        """End the round with these weights; the observer evaluates them off the clock. ``metrics`` go to the records."""
+    def report(self, *weights: Handle, **metrics: float) -> None:
+        """End the round with these weights, whole or in parts; the observer evaluates them off the clock, wherever they are.
+
+        ``metrics`` go to the records.
+        """
         engine = self._engine
-        engine.tape.need([weights])
+        engine.tape.need(weights)
         in_flight = {row.op: row for row in engine.in_flight()} if self.may_stop else {}
         self.reports.append(
             Report(

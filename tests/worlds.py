@@ -10,8 +10,9 @@ import numpy as np
 from actors.inline import Inline, TimingOnly
 from actors.program import Executor, path_of
 from emulator.blueprint import Blueprint, Observation
-from emulator.devices.population import GroupSpec, Slowdown, draw
+from emulator.devices.population import GroupSpec, draw
 from emulator.devices.profile import Profile
+from emulator.devices.spread import Spread
 from emulator.learning.datasets import Dataset, load
 from emulator.learning.models import ModelSpec
 from emulator.learning.random import stream
@@ -41,7 +42,7 @@ def profile(**changes: Any) -> Profile:
 
 def fleet(count: int, **changes: Any) -> list[GroupSpec]:
     """One group of ``count`` devices."""
-    return [GroupSpec(profile(**changes), count, slowdown=Slowdown("constant"))]
+    return [GroupSpec(profile(**changes), count, slowdown=Spread("constant"))]
 
 
 def plan(protocol: Any, settings: Settings, groups: list[GroupSpec], **changes: Any) -> Blueprint:

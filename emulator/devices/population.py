@@ -1,18 +1,16 @@
 """The fleet: devices drawn from groups, each by its own key, so that a change of one never moves another."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import exp, isfinite
-from typing import Literal
+from math import floor, fsum, isfinite
 
 import numpy as np
 
 from emulator.devices.profile import Profile
-from network.units import format_duration, format_flops, format_rate
+from emulator.devices.spread import Spread
+from emulator.devices.uncertainty import factored, possible
 
 Stream = Callable[..., np.random.Generator]
-
-FLEET_HEADER = ("device", "profile", "cell", "compute", "slowdown", "uplink", "downlink", "latency")
 
 
 @dataclass(frozen=True)
@@ -34,44 +32,12 @@ class CellSpec:
 
 
 @dataclass(frozen=True)
-class Slowdown:
-    """A factor on a device's compute time. ``lognormal``: exp(sigma z), median 1; ``uniform``: in [low, high).
-
-    ``constant``: ``factor`` for all. Raises ValueError for an unknown distribution, a factor that is not finite and
-    above zero, and bounds out of order.
-    """
-
-    distribution: Literal["lognormal", "uniform", "constant"]
-    sigma: float = 0.0
-    low: float = 1.0
-    high: float = 1.0
-    factor: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.distribution not in ("lognormal", "uniform", "constant"):
-            raise ValueError(f"slowdown: got {self.distribution!r}; expected lognormal, uniform or constant")
-        if not (isfinite(self.sigma) and self.sigma >= 0):
-            raise ValueError(f"slowdown.sigma: got {self.sigma!r}; expected a finite number, zero or more")
-        if not (isfinite(self.high) and 0 < self.low <= self.high):
-            raise ValueError(f"slowdown: got low {self.low!r}, high {self.high!r}; expected 0 < low <= high, finite")
-        if not (isfinite(self.factor) and self.factor > 0):
-            raise ValueError(f"slowdown.factor: got {self.factor!r}; expected a finite number above zero")
-
-    def draw(self, generator: np.random.Generator) -> float:
-        """One factor."""
-        if self.distribution == "lognormal":
-            return exp(self.sigma * float(generator.standard_normal()))
-        if self.distribution == "uniform":
-            return float(generator.uniform(self.low, self.high))
-        return self.factor
-
-
-@dataclass(frozen=True)
 class GroupSpec:
     """``count`` devices of a profile; what is given here comes before the cell's and the profile's figures.
 
-    Rates in bit/s, latency in s; no slowdown: a factor of 1. Raises ValueError for a count below one and for link
-    figures as ``CellSpec`` does.
+    Rates in bit/s, latency in s; no slowdown: a factor of 1. ``vary``: factors on figures of the profile (keys of its
+    file) and on the link figures given here. Raises ValueError for a count below one, for a figure that the profile
+    does not have, and for link figures as ``CellSpec`` does.
     """
 
     profile: Profile
@@ -80,11 +46,16 @@ class GroupSpec:
     uplink_bps: float | None = None
     downlink_bps: float | None = None
     latency_s: float | None = None
-    slowdown: Slowdown | None = None
+    slowdown: Spread | None = None
+    vary: tuple[tuple[str, Spread], ...] = ()
 
     def __post_init__(self) -> None:
         if self.count < 1:
             raise ValueError(f"group of {self.profile.name}: count: got {self.count!r}; expected one device or more")
+        known = factored(self.profile)
+        for key, _ in self.vary:
+            if key not in known:
+                raise ValueError(f"group of {self.profile.name}: vary: got {key!r}; expected one of {', '.join(known)}")
         _check_link(f"group of {self.profile.name}", self)
 
 
@@ -106,35 +77,47 @@ def draw(groups: Sequence[GroupSpec], stream: Stream) -> tuple[Device, ...]:
     """The fleet, in the order of its groups. ``stream(*names)`` gives a generator keyed by names.
 
     Rates: the group's, else the smaller of the profile's and the cell's (the cell's alone where it is contended); latency:
-    the group's, else the cell's, else the profile's. A device's draws are keyed by field and index: what comes after it
-    in the fleet never moves it.
+    the group's, else the cell's, else the profile's. A device's draws are keyed by field and index ("slowdown", or "vary"
+    and the figure): neither what comes after it in the fleet nor another field moves them. Raises ValueError for a draw
+    of memory that leaves none.
     """
     members = [group for group in groups for _ in range(group.count)]
     width = max(4, len(str(len(members) - 1)))
     return tuple(_device(index, f"device-{index:0{width}d}", group, stream) for index, group in enumerate(members))
 
 
-def fleet_table(devices: Sequence[Device]) -> Iterator[tuple[str, ...]]:
-    """One row of text a device, under ``FLEET_HEADER``; figures with their units."""
-    for device in devices:
-        yield (
-            device.name, device.profile.name, device.cell or "-", format_flops(device.profile.flop_per_s),
-            f"{device.slowdown:.3f}", format_rate(device.uplink_bps), format_rate(device.downlink_bps),
-            format_duration(device.latency_s),
-        )  # fmt: skip
+def apportion(shares: Sequence[float], devices: int) -> list[int]:
+    """Whole numbers of devices in proportion to ``shares`` that sum to ``devices``: largest remainder (Hamilton's method).
+
+    Of equal remainders the first comes first.
+    """
+    whole = fsum(shares)
+    quotas = [share / whole * devices for share in shares]
+    found = [floor(quota) for quota in quotas]
+    order = sorted(range(len(shares)), key=lambda index: (found[index] - quotas[index], index))
+    for index in order[: devices - sum(found)]:
+        found[index] += 1
+    return found
 
 
 def _device(index: int, name: str, group: GroupSpec, stream: Stream) -> Device:
+    factors = {key: spread.draw(stream("vary", key, index)) for key, spread in group.vary}
     profile, cell = group.profile, group.cell or CellSpec("")
+    if factors:
+        profile = possible(profile.scaled(factors))
+    up, down, late = (
+        None if given is None else given * factors.get(key, 1.0)
+        for key, given in (("uplink", group.uplink_bps), ("downlink", group.downlink_bps), ("latency", group.latency_s))
+    )
     return Device(
         index,
         name,
         profile,
         group.cell.name if group.cell is not None else None,
-        _rate(group.uplink_bps, profile.uplink_bps, cell.uplink_bps, cell.contended),
-        _rate(group.downlink_bps, profile.downlink_bps, cell.downlink_bps, cell.contended),
-        next(latency for latency in (group.latency_s, cell.latency_s, profile.latency_s) if latency is not None),
-        1.0 if group.slowdown is None else group.slowdown.draw(stream("slowdown", index)),
+        _rate(up, profile.uplink_bps, cell.uplink_bps, cell.contended),
+        _rate(down, profile.downlink_bps, cell.downlink_bps, cell.contended),
+        next(latency for latency in (late, cell.latency_s, profile.latency_s) if latency is not None),
+        1.0 if group.slowdown is None else group.slowdown.draw_slowdown(stream("slowdown", index)),
     )
 
 

@@ -63,11 +63,13 @@ def profile_names() -> list[str]:
     return sorted(path.stem for path in CATALOGUE.glob("*.yaml"))
 
 
-@lru_cache
 def load_profile(name: str) -> Profile:
     """A shipped profile by name, or any by the path of its YAML file. Raises ProfileError with the nearest known name."""
-    if name.endswith(".yaml"):
-        return read_profile(Path(name))
+    return read_profile(Path(name)) if name.endswith(".yaml") else _shipped(name)  # a user's own may change meanwhile
+
+
+@lru_cache
+def _shipped(name: str) -> Profile:
     names = profile_names()
     if name not in names:
         words = f'got "{name}"; expected a profile: {", ".join(names)}, or the path of a .yaml file'

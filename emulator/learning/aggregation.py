@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 
 from emulator.learning.binding import Weights
-from emulator.learning.meter import repeat
 from emulator.learning.models import ModelSpec
 from emulator.learning.sgd import trained
+from emulator.learning.tracing import repeat
 
 FAN_IN = 16  # updates are summed in a fixed tree of this width, so that a sum never depends on who computed it
 

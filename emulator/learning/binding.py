@@ -39,14 +39,29 @@ def parameter_names(spec: ModelSpec) -> frozenset[str]:
         return frozenset(name for name, _ in build(spec).named_parameters())
 
 
+def block_of(name: str) -> int:
+    """The number of the block that a weight belongs to."""
+    return int(name.split(".", 1)[0])
+
+
+def part(weights: Weights, start: int, stop: int) -> Weights:
+    """The weights of blocks ``start:stop``."""
+    return {name: tensor for name, tensor in weights.items() if start <= block_of(name) < stop}
+
+
 @contextmanager
-def bound(spec: ModelSpec, weights: Weights, *, training: bool) -> Iterator[nn.Sequential]:
-    """The model of ``spec`` with these very tensors inside, for the length of the block.
+def bound(
+    spec: ModelSpec, weights: Weights, *, training: bool, blocks: tuple[int, int] | None = None
+) -> Iterator[nn.Sequential]:
+    """The model of ``spec`` with these very tensors inside, for the length of the block; or some of its blocks.
 
     Raises ValueError when the names do not match. In training, BatchNorm changes the bound running statistics in place:
     bind copies.
     """
-    model, slots = _skeleton(spec)
+    whole, slots = _skeleton(spec)
+    model = whole if blocks is None else nn.Sequential(*list(whole)[slice(*blocks)])
+    if blocks is not None:
+        slots = {name: slot for name, slot in slots.items() if blocks[0] <= block_of(name) < blocks[1]}
     if slots.keys() != weights.keys():
         wrong = sorted(slots.keys() ^ weights.keys())
         raise ValueError(f"weights of {spec.name}: missing or unexpected names {wrong[:5]}")

@@ -21,8 +21,9 @@ class Score(NamedTuple):
     samples: int
 
 
-def evaluate(weights: Weights, shard: Shard, *, problem: Problem) -> Score:
-    """Score of ``weights`` on ``shard``; BatchNorm uses its running statistics."""
+def evaluate(shard: Shard, *parts: Weights, problem: Problem) -> Score:
+    """Score of weights, whole or in parts, on ``shard``; BatchNorm uses its running statistics."""
+    weights = {name: tensor for part in parts for name, tensor in part.items()}
     with torch.no_grad(), bound(problem.model, weights, training=False) as model:
         logits = model(problem.normalise(shard.images))
         loss = functional.cross_entropy(logits, shard.labels, reduction="sum")

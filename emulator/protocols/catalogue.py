@@ -9,18 +9,21 @@ from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.fedprox import FedProxSettings, fedprox
 from emulator.protocols.hierfavg import HierFavgSettings, hierfavg
 from emulator.protocols.settings import Settings
+from emulator.protocols.split_learning import SplitLearningSettings, split_learning
+from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
 
 
 @dataclass(frozen=True)
 class Entry:
     """A protocol: ``await run(world, problem, settings)`` plays it; ``about`` is one line for ``emulator list protocols``;
-    ``edges``: every device needs an edge server at its site.
+    ``edges``: every device needs an edge server at its site. ``splits``: ``model.cut`` says where.
     """
 
     settings: type[Settings]
     run: Callable[[Any, Any, Any], Awaitable[None]]
     about: str
     edges: bool = False
+    splits: bool = False
 
 
 PROTOCOLS: dict[str, Entry] = {
@@ -28,4 +31,16 @@ PROTOCOLS: dict[str, Entry] = {
     "fedprox": Entry(FedProxSettings, fedprox, "FedAvg with a proximal term on the device (Li et al. 2020)"),
     "fedadam": Entry(FedAdamSettings, fedadam, "FedAvg with Adam at the server (Reddi et al. 2021)"),
     "hierfavg": Entry(HierFavgSettings, hierfavg, "FedAvg over edge servers (Liu et al. 2020)", edges=True),
+    "split_learning": Entry(
+        SplitLearningSettings,
+        split_learning,
+        "devices take turns at one split model (Gupta & Raskar 2018)",
+        splits=True,
+    ),
+    "splitfed_v1": Entry(
+        SplitFedV1Settings,
+        splitfed_v1,
+        "split training in parallel, both halves averaged (Thapa et al. 2022)",
+        splits=True,
+    ),
 }

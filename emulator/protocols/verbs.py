@@ -26,7 +26,9 @@ class Node(Protocol):
     def completeness(self) -> float:
         """Share of its local work that the device does in this round."""
 
-    def compute(self, step: Callable[..., Any], *inputs: Any, **settings: Any) -> Awaitable[Any]:
+    def compute(
+        self, step: Callable[..., Any], *inputs: Any, near: "Node | None" = None, **settings: Any
+    ) -> Awaitable[Any]:
         """Real tensor work here, and virtual seconds from its measured cost."""
 
     def send(self, value: Value, *, to: Any, kind: str) -> Awaitable[Value]:
@@ -55,5 +57,5 @@ class World(Protocol):
     ) -> Awaitable[dict[K, V]]:
         """Clients side by side; the results of those that count, in the given order."""
 
-    def report(self, weights: Value, **metrics: float) -> None:
-        """End the round with these weights."""
+    def report(self, *weights: Value, **metrics: float) -> None:
+        """End the round with these weights, whole or in parts."""

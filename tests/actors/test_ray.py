@@ -11,7 +11,11 @@ from actors.cluster import Cluster
 from actors.program import path_of
 from actors.ray_executor import Fleet
 from emulator.blueprint import Blueprint
-from emulator.learning.meter import warm_up
+from emulator.devices.condition import Completeness, Condition
+from emulator.devices.pace import Load
+from emulator.devices.presence import Markov
+from emulator.devices.profile import Throttling
+from emulator.learning.tracing import warm_up
 from emulator.preparation import make_holdings
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
@@ -131,3 +135,23 @@ def test_actors_end_with_their_run() -> None:
             break
         time.sleep(0.1)
     assert ray.util.list_named_actors(all_namespaces=True) == []
+
+
+def test_devices_that_come_and_go_tell_the_same_everywhere() -> None:
+    """Absences, an empty battery in mid-run, other work, heat and unfinished work."""
+    powers = {"idle_w": 1.0, "load_w": 5.0, "send_w": 2.0, "receive_w": 0.5}
+    heat = Throttling(after_s=0.05, speed=0.5, recovery_s=1.0)
+    groups = [*fleet(5, **powers, flop_per_s=1e8, throttling=heat), *fleet(1, **powers, flop_per_s=1e8, battery_j=1.5)]
+    conditions = tuple(
+        Condition(Markov(key, 0.3, 0.1), Load(Markov(key + 10, 0.2, 0.2), 0.5), 1.0, Completeness(key, 0.5, 1.0))
+        for key in range(6)
+    )
+    settings = FedAvgSettings(rounds=6, cohort=4, learning_rate=0.1)
+    inline, remote = (
+        play(plan(fedavg, settings, groups, conditions=conditions)),
+        on_ray(plan(fedavg, settings, groups, conditions=conditions), 3),
+    )
+    same(remote, inline)
+    assert inline.end.devices_lost > 0
+    assert remote.end.joules == inline.end.joules
+    assert inline.end.joules is not None

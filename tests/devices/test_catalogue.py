@@ -10,10 +10,11 @@ from actors.values import Spec
 from emulator.devices.processor import seconds
 from emulator.devices.profile import Profile
 from emulator.devices.profile_file import CATALOGUE, KINDS, load_profile, profile_names
-from emulator.learning.meter import Cost, measure
+from emulator.learning.meter import Cost
 from emulator.learning.models import ModelSpec, weight_specs
 from emulator.learning.sgd import LocalSGD, Problem, train
 from emulator.learning.shards import Normalisation, Plan, shard_spec
+from emulator.learning.tracing import measure
 
 
 def epoch(spec: ModelSpec, samples: int) -> Cost:

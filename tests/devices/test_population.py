@@ -1,16 +1,16 @@
 """The fleet: who wins between group, cell and profile, and draws that nobody else's presence moves."""
 
-from math import inf, log, nan
-from statistics import median, stdev
-from typing import Literal
+from dataclasses import replace
+from math import nan
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.devices.population import FLEET_HEADER, CellSpec, GroupSpec, Slowdown, draw, fleet_table
+from emulator.devices.population import CellSpec, GroupSpec, apportion, draw
 from emulator.devices.profile import Profile
+from emulator.devices.spread import Spread
 
 
 def machine(name: str, uplink_bps: float = 10e6) -> Profile:
@@ -22,7 +22,7 @@ def stream(*names: object) -> np.random.Generator:
     return np.random.default_rng(list(repr(names).encode()))
 
 
-SLOW = Slowdown("lognormal", sigma=0.5)
+SLOW = Spread("lognormal", sigma=0.5)
 PI, PHONE = machine("pi"), machine("phone", 5e6)
 HOME = CellSpec("home", uplink_bps=8e6, downlink_bps=100e6, latency_s=0.002)
 
@@ -57,7 +57,7 @@ def test_a_cell_may_leave_figures_open() -> None:
 
 
 def test_constant_slowdown_is_the_factor() -> None:
-    fleet = draw([GroupSpec(PI, 2, slowdown=Slowdown("constant", factor=2.5))], stream)
+    fleet = draw([GroupSpec(PI, 2, slowdown=Spread("constant", factor=2.5))], stream)
     assert [device.slowdown for device in fleet] == [2.5, 2.5]
 
 
@@ -72,15 +72,6 @@ def test_names_grow_with_the_fleet() -> None:
 
 def test_no_groups_no_devices() -> None:
     assert draw([], stream) == ()
-
-
-def test_table() -> None:
-    rows = list(fleet_table(draw([GroupSpec(PI, 1, HOME), GroupSpec(PHONE, 1)], stream)))
-    assert rows == [
-        ("device-0000", "pi", "home", "2 GFLOP/s", "1.000", "8 Mbit/s", "40 Mbit/s", "2 ms"),
-        ("device-0001", "phone", "-", "2 GFLOP/s", "1.000", "5 Mbit/s", "40 Mbit/s", "5 ms"),
-    ]
-    assert all(len(row) == len(FLEET_HEADER) for row in rows)
 
 
 # Property: draws are keyed, so a device keeps its slowdown whatever joins behind it or changes before it.
@@ -112,45 +103,65 @@ def test_the_key_is_field_and_index() -> None:
     assert fleet[2].slowdown == np.exp(0.5 * stream("slowdown", 2).standard_normal())
 
 
-# Theory: lognormal with median 1 and sigma 0.5; 4,000 draws: the median of the logs has a standard error of
-# 1.2533 x 0.5 / sqrt(4000) = 0.0099, their deviation one of 0.5 / sqrt(8000) = 0.0056. Four of each.
-def test_lognormal_has_median_one() -> None:
-    logs = [log(SLOW.draw(stream(i))) for i in range(4000)]
-    assert abs(median(logs)) < 0.04
-    assert abs(stdev(logs) - 0.5) < 0.0224
+# Factors on figures.
+def test_a_factor_multiplies_the_profile_and_the_group_s_own_link() -> None:
+    twice, half = Spread("constant", factor=2.0), Spread("constant", factor=0.5)
+    vary = (("compute_rate", twice), ("memory", half), ("uplink", half), ("latency", twice))
+    own, cells, profiles = (
+        draw([GroupSpec(PI, 1, place, uplink_bps=rate, latency_s=late, vary=vary)], stream)[0]
+        for place, rate, late in ((HOME, 6e6, 0.004), (HOME, None, None), (None, None, None))
+    )
+    assert (own.profile.flop_per_s, own.profile.memory_bytes) == (4e9, 2**29)
+    assert (own.uplink_bps, own.downlink_bps, own.latency_s) == (3e6, 40e6, 0.008)
+    # The profile's 10 Mbit/s becomes 5, below the cell's 8; the cell's 2 ms stay as they are.
+    assert (cells.uplink_bps, cells.latency_s) == (5e6, 0.002)
+    assert (profiles.uplink_bps, profiles.latency_s) == (5e6, 0.010)
 
 
-# Theory: uniform on [2, 4) has mean 3; 4,000 draws: standard error 2 / sqrt(12) / sqrt(4000) = 0.0091. Four of them.
-def test_uniform_lies_between_its_bounds() -> None:
-    factors = [Slowdown("uniform", low=2.0, high=4.0).draw(stream(i)) for i in range(4000)]
-    assert min(factors) >= 2.0
-    assert max(factors) < 4.0
-    assert abs(sum(factors) / 4000 - 3.0) < 0.0365
+def test_each_figure_has_a_key_of_its_own() -> None:
+    rate, memory = ("compute_rate", Spread("lognormal", sigma=0.5)), ("memory", Spread("uniform", low=1.0, high=2.0))
+    both = draw([GroupSpec(PI, 2, slowdown=SLOW, vary=(memory, rate))], stream)
+    one = draw([GroupSpec(PI, 3, slowdown=SLOW, vary=(rate,))], stream)
+    assert [device.profile.flop_per_s for device in both] == [device.profile.flop_per_s for device in one[:2]]
+    assert [device.slowdown for device in both] == [device.slowdown for device in one[:2]]
+    # exp(sigma z) with the z of the figure's key
+    assert both[1].profile.flop_per_s == 2e9 * np.exp(0.5 * stream("vary", "compute_rate", 1).standard_normal())
+
+
+def test_a_zipf_slowdown_is_one_of_speeds() -> None:
+    # Ranks 1 to 3 with exponent 1: speeds 1, 1/2, 1/3, so slowdowns 1, 2, 3 - never below 1.
+    fleet = draw([GroupSpec(PI, 60, slowdown=Spread("zipf", exponent=1.0, ranks=3))], stream)
+    assert {round(device.slowdown, 9) for device in fleet} == {1.0, 2.0, 3.0}
+
+
+def test_a_draw_that_leaves_no_memory() -> None:
+    full = replace(PI, reserved_memory_bytes=2**29)
+    with pytest.raises(ValueError, match=r"pi: memory: got a draw of 536870912 bytes, of which the system takes"):
+        draw([GroupSpec(full, 1, vary=(("memory", Spread("constant", factor=0.5)),))], stream)
+
+
+# Exact by hand: quotas 2.1, 3.15, 1.75 of 7 give 2, 3, 1; the one left goes to the largest remainder, 0.75.
+def test_largest_remainder() -> None:
+    assert apportion([0.3, 0.45, 0.25], 7) == [2, 3, 2]
+    assert apportion([0.5, 0.5], 3) == [2, 1]  # equal remainders: the first comes first
+    assert apportion([0.29, 0.71], 100) == [29, 71]  # 0.29 x 100 is 28.999999999999996 in floats
+    assert apportion([], 0) == []
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=1, max_size=9), st.integers(0, 500))
+def test_shares_give_out_every_device(shares: list[float], devices: int) -> None:
+    found = apportion(shares, devices)
+    assert sum(found) == devices
+    # Each is within one of its quota (the quota rule); 1e-9 for rounding.
+    assert all(abs(n - share / sum(shares) * devices) < 1 + 1e-9 for n, share in zip(found, shares, strict=True))
 
 
 # Refusals.
-@pytest.mark.parametrize(
-    ("distribution", "settings", "message"),
-    [
-        ("lognormal", {"sigma": -0.1}, r"slowdown\.sigma: got -0\.1; expected"),
-        ("lognormal", {"sigma": nan}, r"slowdown\.sigma: got nan"),
-        ("uniform", {"low": 3.0, "high": 2.0}, r"slowdown: got low 3\.0, high 2\.0; expected 0 < low <= high"),
-        ("uniform", {"low": 0.0}, r"slowdown: got low 0\.0"),
-        ("uniform", {"high": inf}, r"slowdown: got low 1\.0, high inf"),
-        ("constant", {"factor": 0.0}, r"slowdown\.factor: got 0\.0; expected"),
-        ("normal", {}, r"slowdown: got 'normal'; expected lognormal, uniform or constant"),
-    ],
-)
-def test_broken_slowdowns(
-    distribution: Literal["lognormal", "uniform", "constant"], settings: dict[str, float], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        Slowdown(distribution, **settings)
-
-
 def test_broken_groups_and_cells() -> None:
     with pytest.raises(ValueError, match=r"group of pi: count: got 0; expected one device or more"):
         GroupSpec(PI, 0)
+    with pytest.raises(ValueError, match=r"group of pi: vary: got 'battery'; expected one of compute_rate, memory_"):
+        GroupSpec(PI, 1, vary=(("battery", SLOW),))
     with pytest.raises(ValueError, match=r"group of pi: uplink_bps: got 0\.0; expected bit/s above zero"):
         GroupSpec(PI, 1, uplink_bps=0.0)
     with pytest.raises(ValueError, match=r"cell home: downlink_bps: got nan"):

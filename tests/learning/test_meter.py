@@ -13,14 +13,15 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from actors.values import Spec, leaves
-from emulator.learning import meter as meters
+from emulator.learning import tracing
 from emulator.learning.aggregation import Adam, adam_state, adam_step, average
 from emulator.learning.binding import bound, clone
 from emulator.learning.evaluation import evaluate
-from emulator.learning.meter import Cost, Meter, active_meter, measure
+from emulator.learning.meter import Cost, Meter, active_meter
 from emulator.learning.models import MODELS, ModelSpec, build, initial_weights
 from emulator.learning.sgd import LocalSGD, Problem, train, trained
 from emulator.learning.shards import Normalisation, Plan, Shard
+from emulator.learning.tracing import measure
 
 SHAPES = {"mlp": (1, 8, 8), "lenet": (1, 28, 28), "cnn_mnist": (1, 28, 28), "cnn": (1, 28, 28)}
 SMALL = [name for name in MODELS if name not in ("alexnet", "vgg11_ecofed", "resnet18", "mobilenetv2")]
@@ -82,7 +83,7 @@ def test_vgg11_ecofed_forward_on_meta_equals_real() -> None:
     spec = spec_of("vgg11_ecofed")
     problem = Problem(spec, Normalisation(255.0, (0.5,) * 3, (0.5,) * 3))
     costs = [
-        metered(evaluate, [weights_of(spec, device), shard_of(spec, 1, device)], {"problem": problem}, compose=False)
+        metered(evaluate, [shard_of(spec, 1, device), weights_of(spec, device)], {"problem": problem}, compose=False)
         for device in ("meta", "cpu")
     ]
     same(*costs)
@@ -91,7 +92,7 @@ def test_vgg11_ecofed_forward_on_meta_equals_real() -> None:
 @pytest.mark.parametrize("changes", [{"epochs": 3}, {"epochs": 2, "momentum": 0.5}, {"mu": 0.1, "weight_decay": 0.1}])
 def test_a_composed_loop_costs_what_the_whole_loop_costs(changes: dict[str, Any]) -> None:
     # 10 samples in batches of 4: two of 4 and one of 2 a pass.
-    meters._BODIES.clear()
+    tracing._BODIES.clear()
     for name in ("mlp", "cnn"):
         spec = spec_of(name)
         whole = training_cost(spec, "meta", 10, compose=False, **changes)
@@ -102,13 +103,13 @@ def test_a_composed_loop_costs_what_the_whole_loop_costs(changes: dict[str, Any]
 
 
 def test_other_sample_counts_trace_no_further_body() -> None:
-    meters._BODIES.clear()
+    tracing._BODIES.clear()
     spec = spec_of("mlp")
     for samples in (8, 12, 16, 400):
         training_cost(spec, "meta", samples, compose=True)
-    assert len(meters._BODIES) == 1
+    assert len(tracing._BODIES) == 1
     training_cost(spec, "meta", 9, compose=True)  # ends on a batch of one
-    assert len(meters._BODIES) == 2
+    assert len(tracing._BODIES) == 2
 
 
 @pytest.mark.parametrize("device", ["meta", "cpu"])
@@ -243,7 +244,7 @@ def test_steps_do_not_change_their_arguments(momentum: float) -> None:
     m, v = adam_state(weights, adam=adam)
     copies = [clone(tree) for tree in (mean, m, v)]
     adam_step(weights, mean, m, v, adam=adam)
-    evaluate(weights, shard, problem=sgd_for(spec, 4).problem)
+    evaluate(shard, weights, problem=sgd_for(spec, 4).problem)
     for before, after in zip([kept, *copies], [weights, mean, m, v], strict=True):
         assert all(torch.equal(before[name], after[name]) for name in before)
     assert any(not torch.equal(kept[name], trained_weights[name]) for name in trained(spec))

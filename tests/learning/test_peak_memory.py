@@ -15,10 +15,11 @@ from torch.nn import functional
 
 from actors.values import Spec
 from emulator.learning.binding import bound
-from emulator.learning.meter import Meter, measure
+from emulator.learning.meter import Meter
 from emulator.learning.models import ModelSpec, initial_weights
 from emulator.learning.sgd import LocalSGD, Problem, train, trained
 from emulator.learning.shards import Normalisation, Plan, Shard
+from emulator.learning.tracing import measure
 from tests.learning.allocator import Log, logged, saved_bytes, storage_bytes
 
 MODELS = {

@@ -105,6 +105,79 @@ CASES = {
         "devices[0].mobility.cells: ",
         "a cell under network.cells",
     ),
+    # the population
+    "a count beside a share": Case(swapped("count: 2", "count: 2, share: 0.5"), "devices[0].count: ", "beside a share"),
+    "a share of nobody knows how many": Case(
+        swapped("count: 2", "share: 1.0"), "population.devices: ", "missing; expected how many"
+    ),
+    "shares that do not sum up": Case(
+        swapped("count: 2", "share: 0.9") + "population: {devices: 9}\n", "devices: ", "got shares that sum to 0.9"
+    ),
+    "a share above all": Case(swapped("count: 2", "share: 1.5"), "devices[0].share: ", "at most 1"),
+    "counts that leave none": Case(
+        swapped("count: 2", "share: 1.0") + "population: {devices: 1}\n", "population.devices: ", "more than the 1"
+    ),
+    "counts that sum to another number": Case(
+        BASE + "population: {devices: 9}\n", "population.devices: ", "or the 3 that the groups' counts make"
+    ),
+    "an unknown uncertainty": Case(
+        BASE + "population: {uncertainty: none}\n", "population.uncertainty: ", "'nominal' or 'drawn'"
+    ),
+    "an unknown figure to vary": Case(
+        swapped("count: 2", "count: 2, vary: {compute: {distribution: constant, factor: 2}}"),
+        "devices[0].vary.compute: ",
+        'did you mean "compute_rate"?',
+    ),
+    "typo in a spread": Case(
+        swapped("count: 2", "count: 2, vary: {memory: {distribution: constant, facto: 2}}"),
+        "devices[0].vary.memory.facto: ",
+        'did you mean "factor"?',
+    ),
+    "a figure that the profile lacks": Case(
+        swapped("count: 2", "count: 2, vary: {battery: {distribution: constant, factor: 2}}"),
+        "devices[0].vary.battery: ",
+        "a figure that raspberry-pi-4 has",
+    ),
+    "a factor on what the cell decides": Case(
+        swapped("count: 2", "count: 2, vary: {latency: {distribution: constant, factor: 2}}"),
+        "devices[0].vary.latency: ",
+        "cell home-wifi decides the latency",
+    ),
+    "a factor on a radio's rate": Case(
+        cell(AIR % "{}").replace("count: 2", "count: 2, vary: {uplink: {distribution: constant, factor: 2}}"),
+        "devices[0].vary.uplink: ",
+        "rates follow from the signal",
+    ),
+    "a draw that leaves no memory": Case(
+        swapped("count: 2", "count: 2, vary: {memory: {distribution: constant, factor: 1.0e-12}}"),
+        "devices.vary: raspberry-pi-4: memory: ",
+        "got a draw of 0 bytes",
+    ),
+    "a Zipf law without ranks": Case(
+        swapped(SLOW, "{distribution: zipf, exponent: 1}"), "devices[1].slowdown: ", "expected exponent and ranks"
+    ),
+    "values from nowhere": Case(
+        swapped(SLOW, "{distribution: empirical}"), "devices[1].slowdown: ", "expected values, or column and file"
+    ),
+    "a file of values that is not there": Case(
+        swapped(SLOW, "{distribution: empirical, file: no.csv, column: a}"),
+        "devices[1].slowdown: ",
+        "no.csv: cannot be read",
+    ),
+    "a value below zero": Case(
+        swapped(SLOW, "{distribution: empirical, values: [1, -1]}"), "devices[1].slowdown.values[1]: ", "above 0"
+    ),
+    "a correlation above one": Case(
+        swapped(PARTITION, PARTITION + "\n  speed_correlation: 1.5"), "data.speed_correlation: ", "at most 1"
+    ),
+    "a profile that is not there": Case(
+        swapped("raspberry-pi-4", "mine.yaml"), "devices[0].profile: mine.yaml: ", "No such file"
+    ),
+    "a digest of a shipped profile": Case(
+        swapped("count: 2", "count: 2, profile_sha256: ab"), "devices[0]: profile_sha256: ", "expected none"
+    ),
+    "an unknown fleet": Case(BASE + "fleet: edge-mix\n", "fleet: ", "expected a fleet: edge-mix-20-v1"),
+    "a fleet beside other devices": Case(BASE + "fleet: edge-mix-20-v1\n", "devices: ", "exactly the fleet's own"),
     # unknown and missing keys, with the nearest known one
     "unknown key": Case(BASE + "colour: blue\n", "colour: ", "unknown key; expected one of name, seed"),
     "typo at the top": Case(swapped("evaluate:", "evaluat:"), "evaluat: ", 'did you mean "evaluate"?'),

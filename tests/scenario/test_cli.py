@@ -14,6 +14,7 @@ from emulator.cli import main
 from emulator.devices.profile_file import profile_names
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import MODELS
+from emulator.learning.pretrained import PRETRAINED
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.reading import read_scenario
 from tests.scenario import worlds
@@ -79,7 +80,8 @@ def test_run_shows_progress_on_stderr_and_the_result_on_stdout(tiny: Path, capsy
         (["list", "protocol"], 'got "protocol"; expected one of: protocols'),
         (["list", "models", "mlp"], "only a profile or a cell can be shown by name"),
         (["list", "profiles", "raspbery-pi-4"], 'did you mean "raspberry-pi-4"?'),
-        (["fetch", "fashion"], 'got "fashion"; expected a data set: '),
+        (["fetch", "fashion"], 'got "fashion"; expected a data set or weights: '),
+        (["fetch", "mobilenetv2"], 'did you mean "mobilenetv2-imagenet"?'),
         (["schema", "quickstart"], "got unknown argument quickstart"),
     ],
 )  # fmt: skip
@@ -155,12 +157,31 @@ def test_check_counts_every_sample_once(tiny: Path, capsys: Captured) -> None:
     assert sum(row[0] for row in rows) + held_out == 1437
 
 
+def test_check_tells_who_does_not_fit(tiny: Path, capsys: Captured) -> None:
+    """An ESP32-S3 has 312 KiB free; the run refuses it with exit code 2 and one line, and goes on without it when told to."""
+    both = "devices=[{profile: esp32-s3, count: 2}, {profile: laptop, count: 1}]"
+    assert main(["check", "tiny.yaml", both, "model.name=cnn", "on_out_of_memory=exclude"]) == 0
+    assert "2 of 2 esp32-s3 would be left out" in capsys.readouterr().out
+    assert main(["check", "tiny.yaml", both, "model.name=cnn"]) == 2
+    out = capsys.readouterr().out
+    assert [cells(line)[-1] for line in out.splitlines() if line.startswith("esp32-s3")][-1] == "0 of 2"
+    assert [cells(line)[-1] for line in out.splitlines() if line.startswith("laptop")][-1] == "1 of 1"
+    assert "2 of 2 esp32-s3 would end the run: device-0000: out of memory: train needs" in out
+    options = ["tiny.yaml", both, "model.name=cnn", "protocol.cohort=3", "--inline", "--json"]
+    assert main(["run", *options]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("emulator: error: device-000")
+    assert "out of memory: train needs" in error
+    assert main(["run", *options, "on_out_of_memory=exclude"]) == 0
+    assert json.loads(capsys.readouterr().out)["devices_lost"] == 2
+
+
 def test_check_is_compact_for_many_devices(tiny: Path, capsys: Captured) -> None:
     assert (
         main(["check", "tiny.yaml", "devices[0].count=99", "data.partition={kind: iid}", "evaluate.validation=0"]) == 0
     )
     out = capsys.readouterr().out
-    table = out[out.index("samples of each class") : out.index("first of")].splitlines()
+    table = out[out.index("samples of each class") : out.index("memory of")].splitlines()
     assert len(table) == 2 + 10 + 3
     assert cells(table[-3])[0] == "90 more"
     # 1437 samples over 100 devices: 37 of 15 and 63 of 14.
@@ -189,8 +210,8 @@ def test_list_shows_everything(capsys: Captured) -> None:
     assert main(["list"]) == 0
     out = capsys.readouterr().out
     first = {line.split()[0] for line in out.splitlines() if line.strip()}
-    assert {"protocols", "profiles", "datasets", "models", "scenarios"} <= first
-    assert {*PROTOCOLS, *profile_names(), *DATASETS, *MODELS, "quickstart", "hundreds_300"} <= first
+    assert {"protocols", "profiles", "datasets", "models", "weights", "scenarios"} <= first
+    assert {*PROTOCOLS, *profile_names(), *DATASETS, *MODELS, *PRETRAINED, "quickstart", "hundreds_300"} <= first
     assert out.isascii()  # plain in a pipe
 
 
@@ -201,6 +222,7 @@ def test_list_shows_everything(capsys: Captured) -> None:
         ("profiles", ["raspberry-pi-4", "11.9 GFLOP/s"]),
         ("datasets", ["digits", "1x8x8", "1437 + 360", "yes"]),
         ("models", ["mlp", "9,610", "101,770", "394,634", "2"]),  # n x 128 + 128 + 128 x 10 + 10
+        ("weights", ["mobilenetv2-imagenet", "mobilenetv2", "ImageNet-1k", "MIT"]),
         ("scenarios", ["quickstart", "Twenty mixed devices"]),
     ],
 )

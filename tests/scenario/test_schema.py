@@ -26,6 +26,11 @@ BEYOND = {
     "radius out of the model's range", "a strange figure for a model", "a noise figure below zero", "no such fading",
     "no coherence", "everybody out of reach", "a distance without a radio", "a trace that is not there",
     "an edge protocol without edges", "a hand-over to nowhere",
+    "a share of nobody knows how many", "shares that do not sum up", "counts that leave none",
+    "counts that sum to another number", "a figure that the profile lacks", "a factor on what the cell decides",
+    "a factor on a radio's rate", "a draw that leaves no memory", "a Zipf law without ranks", "values from nowhere",
+    "a file of values that is not there", "a profile that is not there", "a digest of a shipped profile",
+    "a fleet beside other devices",
     "a cut for no split", "weights for no start", "a root for embedded data",
 }  # fmt: skip
 YAML_ALONE = list(CASES)[list(CASES).index("empty file") :]
@@ -65,7 +70,7 @@ def test_it_helps_editors() -> None:
     found = schema()
     assert "digits" in found["$defs"]["DataSettings"]["properties"]["dataset"]["enum"]
     assert "lenet" in found["$defs"]["ModelSettings"]["properties"]["name"]["enum"]
-    assert "raspberry-pi-4" in found["$defs"]["DeviceGroup"]["properties"]["profile"]["enum"]
+    assert "raspberry-pi-4" in found["$defs"]["DeviceGroup"]["properties"]["profile"]["anyOf"][0]["enum"]
     assert [part["properties"]["name"]["const"] for part in found["properties"]["protocol"]["oneOf"]][:1] == ["fedavg"]
     rate = found["$defs"]["BackhaulSettings"]["properties"]["rate"]["anyOf"][0]
     assert (rate["type"], rate["examples"]) == ("string", ["20 Mbit/s"])
@@ -77,6 +82,7 @@ def test_it_helps_editors() -> None:
         ((), None, {"name", "seed", "devices"}),
         (("devices", 0), None, {"profile", "count", "cell"}),
         (("devices", 1, "slowdown"), None, {"distribution", "sigma"}),
+        (("devices", 0, "vary", "memory"), None, {"distribution", "factor"}),
         (("data", "partition", "dirichlet"), None, {"kind", "alpha"}),
         (("network", "cells", "lte"), None, {"uplink", "downlink", "latency"}),
         (("protocol",), "fedprox", {"name", "rounds", "mu"}),

@@ -43,7 +43,7 @@ def weights_of(blueprint: Blueprint) -> dict[str, torch.Tensor]:
     for _ in simulation.messages():
         pass
     assert simulation._last is not None
-    found: dict[str, torch.Tensor] = simulation.engine.tape.fetch(simulation._last.weights)
+    found: dict[str, torch.Tensor] = simulation.engine.tape.fetch(simulation._last.weights[0])
     return found
 
 

@@ -29,7 +29,7 @@ def final_weights(blueprint: Any) -> dict[str, torch.Tensor]:
     for _ in simulation.messages():
         pass
     assert simulation._last is not None
-    found: dict[str, torch.Tensor] = simulation.engine.tape.fetch(simulation._last.weights)
+    found: dict[str, torch.Tensor] = simulation.engine.tape.fetch(simulation._last.weights[0])
     return found
 
 

@@ -8,8 +8,8 @@ import pytest
 from actors.inline import Inline
 from emulator.blueprint import build_world
 from emulator.learning.evaluation import initial_weights
-from emulator.learning.meter import measure
 from emulator.learning.sgd import train
+from emulator.learning.tracing import measure
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.local_training import local_sgd
 from emulator.tasks import OutOfMemory
@@ -34,10 +34,11 @@ def test_what_lies_there_counts_beside_the_step() -> None:
         del other
         assert device.shelf.bytes == 8 * MB + DATA
         del kept, twice
-        assert device.shelf.bytes == device.data.nbytes == DATA
+        one = await device.compute(ones, numbers=1)  # until here SimPy held the last verb, and so its value
+        assert device.shelf.bytes == device.data.nbytes + one.nbytes == DATA + 4
 
     run(engine, main())
-    assert [row.peak_memory_bytes for row in engine.rows] == [4 * MB + DATA, 8 * MB + DATA, 12 * MB + DATA]
+    assert [row.peak_memory_bytes for row in engine.rows][:3] == [4 * MB + DATA, 8 * MB + DATA, 12 * MB + DATA]
 
 
 def test_a_step_that_does_not_fit_says_what_was_needed_and_what_is_there() -> None:
@@ -54,7 +55,7 @@ def test_a_step_that_does_not_fit_says_what_was_needed_and_what_is_there() -> No
         run(engine, main())
     assert str(caught.value) == (
         "device-0000: out of memory: double needs 11.4 MiB (3.82 MiB of it for what else is there); 11.4 MiB are free; "
-        "nothing smaller is known that would fit"
+        "nothing smaller is known"
     )
     again = pickle.loads(pickle.dumps(caught.value))
     assert (type(again), str(again)) == (OutOfMemory, str(caught.value))

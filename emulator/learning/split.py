@@ -1,0 +1,172 @@
+"""Split training: a model's first blocks (its front) on a device, the others (its back) at the server, batch by batch.
+
+The device's step is a generator: it yields the smashed data and is sent the cut gradient, so forward and backward pass are
+one graph, one cost, and exactly SGD (Gupta & Raskar, JNCA 2018; Thapa et al., AAAI 2022). A half is its weights and, with
+momentum, the velocity; each step trains a copy that takes the old one's place: the copy costs nothing.
+"""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from actors.program import resume as resume
+from emulator.learning.binding import Weights, bound, clone, parameter_names, part
+from emulator.learning.codecs import Codec, Encoded, Float
+from emulator.learning.meter import label, unmetered
+from emulator.learning.models import summary
+from emulator.learning.sgd import Problem, descend
+from emulator.learning.shards import Plan, Shard
+
+Half = dict[str, Weights]  # "weights", and "velocity" where there is momentum
+
+FP32 = Float(torch.float32)
+
+
+@dataclass(frozen=True)
+class Split:
+    """How a model is split and trained. ``smashed`` and ``gradient`` are the codecs each way."""
+
+    problem: Problem
+    plan: Plan
+    learning_rate: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    smashed: Codec = FP32
+    gradient: Codec = FP32
+
+    @property
+    def cut(self) -> int:
+        """Blocks on the device."""
+        assert self.problem.cut is not None
+        return self.problem.cut
+
+    def shape(self, size: int) -> tuple[int, ...]:
+        """Shape of the smashed data of a minibatch."""
+        return (size, *summary(self.problem.model)[self.cut - 1].shape)
+
+    def lighter(self) -> Iterator[tuple[str, "Split"]]:
+        """Half the batch size, and half of that, down to one."""
+        size = self.plan.batch_size // 2
+        while size:
+            yield f"batch_size {size}", replace(self, plan=replace(self.plan, batch_size=size))
+            size //= 2
+
+
+@cache
+def blocks(split: Split, *, back: bool) -> tuple[int, int]:
+    """The blocks of one half."""
+    count = len(summary(split.problem.model))
+    return (split.cut, count) if back else (0, split.cut)
+
+
+# ---- set-up ------------------------------------------------------------------------------------------------------------
+
+
+def halves(weights: Weights, *, split: Split) -> tuple[Weights, Weights]:
+    """Front and back of a model's weights."""
+    return part(weights, *blocks(split, back=False)), part(weights, *blocks(split, back=True))
+
+
+def begin(weights: Weights, *, split: Split, back: bool) -> Half:
+    """A half that starts to learn: its optimiser is fresh."""
+    if not split.momentum:
+        return {"weights": weights}
+    names = trained(split, back=back)
+    return {"weights": weights, "velocity": {name: torch.zeros_like(weights[name]) for name in names}}
+
+
+def end(half: Half) -> Weights:
+    """A half's weights."""
+    return half["weights"]
+
+
+@cache
+def trained(split: Split, *, back: bool) -> tuple[str, ...]:
+    """Names of a half's trained weights, sorted."""
+    start, stop = blocks(split, back=back)
+    names = parameter_names(split.problem.model)
+    return tuple(sorted(part(dict.fromkeys(names, torch.empty(0)), start, stop)))
+
+
+# ---- one minibatch ---------------------------------------------------------------------------------------------------------
+
+
+def front(
+    half: Half, shard: Shard, seed: int, number: int, *, split: Split, size: int
+) -> Generator[tuple[Encoded, Tensor], Encoded, Half]:
+    """Minibatch ``number`` on the device: yields the encoded smashed data and the labels, is sent the encoded cut
+    gradient, and gives the half after the update. ``size`` is the minibatch's, as its cost depends on it.
+    """
+    label("data", shard)
+    names = trained(split, back=False)
+    own, batch = _own(half, names), minibatch(shard, seed, number, split=split, size=size)
+    with bound(split.problem.model, own["weights"], training=True, blocks=blocks(split, back=False)) as model:
+        smashed = model(split.problem.normalise(batch.images))
+    answer = yield split.smashed.encode(smashed, code_seed(seed, number)), batch.labels
+    gradient = split.gradient.decode(answer, code_seed(seed, number), tuple(smashed.shape))
+    if names:
+        gradients = list(torch.autograd.grad(smashed, [own["weights"][name] for name in names], gradient))
+        _descend(own, names, gradients, split)
+    return _detached(own)
+
+
+def back(half: Half, smashed: Encoded, labels: Tensor, seed: int, number: int, *, split: Split) -> tuple[Half, Encoded]:
+    """The same minibatch at the server: the half after its update, and the encoded gradient of the smashed data."""
+    names = trained(split, back=True)
+    own = _own(half, names)
+    values = split.smashed.decode(smashed, code_seed(seed, number), split.shape(len(labels))).requires_grad_()
+    with bound(split.problem.model, own["weights"], training=True, blocks=blocks(split, back=True)) as model:
+        loss = functional.cross_entropy(model(values), labels)
+    wanted = [values, *(own["weights"][name] for name in names)]
+    cut_gradient, *gradients = torch.autograd.grad(loss, wanted)
+    _descend(own, names, gradients, split)
+    return _detached(own), split.gradient.encode(cut_gradient, code_seed(seed, number))
+
+
+def sizes(plan: Plan, samples: int) -> list[int]:
+    """The sizes of a round's minibatches, in order."""
+    a_pass = [min(plan.batch_size, samples - start) for start in range(0, samples, plan.batch_size)]
+    return [a_pass[number % len(a_pass)] for number in range(plan.batches(samples))]
+
+
+def minibatch(shard: Shard, seed: int, number: int, *, split: Split, size: int) -> Shard:
+    """Minibatch ``number`` of the same order that local training takes its own from (``Batches``)."""
+    samples, batch = len(shard.labels), split.plan.batch_size
+    if shard.labels.is_meta:
+        chosen = torch.zeros(size, dtype=torch.int64)
+    else:
+        turn, place = divmod(number, -(-samples // batch))
+        generator = np.random.Generator(np.random.PCG64(seed))
+        order = [generator.permutation(samples) for _ in range(turn + 1)][turn]
+        chosen = torch.from_numpy(order[place * batch : place * batch + size])
+    return Shard(shard.images[chosen], shard.labels[chosen])
+
+
+def code_seed(seed: int, number: int) -> int:
+    """The seed that both ends of a minibatch's codecs know."""
+    return (seed + number) % 2**63
+
+
+def _own(half: Half, names: tuple[str, ...]) -> Half:
+    """The half to train: in the place of the one that was given, so the copy costs neither time nor memory."""
+    with unmetered():
+        own = {key: clone(values) for key, values in half.items()}
+    for name in names:
+        own["weights"][name].requires_grad_()
+    return own
+
+
+def _descend(own: Half, names: tuple[str, ...], gradients: list[Tensor], split: Split) -> None:
+    label("gradients", gradients)
+    velocity = [own["velocity"][name] for name in names] if split.momentum else []
+    with torch.no_grad():
+        descend([own["weights"][name] for name in names], gradients, velocity, split)
+
+
+def _detached(own: Half) -> Half:
+    return {key: {name: tensor.detach() for name, tensor in values.items()} for key, values in own.items()}

@@ -1,0 +1,82 @@
+"""What ``emulator check`` says of memory: what a first round's largest step needs on each profile, and who does not fit."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from actors.inline import TimingOnly
+from emulator.blueprint import Blueprint
+from emulator.learning.inventory import PARTS, parts
+from emulator.listing import table
+from emulator.memory import Shelf, rounded
+from emulator.nodes import Node
+from emulator.protocols.settings import RoundSettings
+from emulator.scenario import Scenario
+from emulator.simulation import Simulation
+from emulator.tasks import OutOfMemory
+from emulator.world import DecisionMissing
+
+
+def memory(scenario: Scenario, plan: Blueprint) -> None:
+    """One row a profile, that of its device that needs most; then a line for each profile with devices that do not fit."""
+    if not isinstance(plan.settings, RoundSettings):
+        return
+    found = needs(plan, plan.settings)
+    if found is None:
+        return
+    devices, refused = found
+    header = ("profile", "step", "needs", "free", *PARTS, "beside it", "fits")
+    rows = [
+        _row(members, refused)
+        for members in _alike(devices)
+        if any(node.shelf and node.shelf.largest for node in members)
+    ]
+    if rows:
+        table("memory of the largest step of a first round in which every device takes part", header, rows)
+    for members in _alike(devices):
+        missing = [node for node in members if node.name in refused]
+        if missing:
+            what = "would end the run" if scenario.on_out_of_memory == "fail" else "would be left out"
+            print(f"{len(missing)} of {len(members)} {missing[0].profile.name} {what}: {refused[missing[0].name]}")
+
+
+def needs(plan: Blueprint, settings: RoundSettings) -> tuple[Sequence[Node], dict[str, OutOfMemory]] | None:
+    """The devices after a round of the clock alone with all of them, and what was said of those that do not fit.
+
+    None where the protocol decides on data.
+    """
+    changes = {"rounds": 1, "cohort": len(plan.devices)}
+    watched = replace(plan.observation, accuracy=None, virtual_time_s=None)
+    one = replace(plan, settings=settings.model_copy(update=changes), observation=watched, conditions=())
+    simulation, refused = Simulation(one, TimingOnly()), dict[str, OutOfMemory]()
+
+    def refuse(node: Node, error: OutOfMemory) -> None:
+        refused[node.name] = error
+        simulation.world.exclude(node, error)
+
+    simulation.engine.out_of_memory = refuse
+    try:
+        for _ in simulation.messages():
+            pass
+    except DecisionMissing:
+        return None
+    return simulation.world.devices, refused
+
+
+def _alike(devices: Sequence[Node]) -> list[list[Node]]:
+    found: dict[str, list[Node]] = {}
+    for node in devices:
+        found.setdefault(node.profile.name, []).append(node)
+    return list(found.values())
+
+
+def _row(members: Sequence[Node], refused: dict[str, OutOfMemory]) -> tuple[object, ...]:
+    node = max(members, key=lambda node: node.shelf.most_bytes if node.shelf is not None else 0)
+    shelf = node.shelf
+    assert isinstance(shelf, Shelf)
+    assert shelf.largest is not None
+    made_of = parts(*shelf.largest)
+    fits = sum(member.name not in refused for member in members)
+    return (
+        node.profile.name, shelf.largest[0].__name__, rounded(shelf.most_bytes), rounded(node.profile.free_memory_bytes),
+        *(rounded(made_of[part]) for part in PARTS), rounded(shelf.beside_largest), f"{fits} of {len(members)}",
+    )  # fmt: skip

@@ -1,0 +1,35 @@
+"""Split learning: Gupta & Raskar, "Distributed learning of deep neural network over multiple agents", JNCA 2018.
+
+Devices take turns: each trains the front against the server's back and relays the front to the next one, over the server (the
+paper's centralised mode; devices have no link of their own). One round is one turn of each device of the cohort.
+"""
+
+from emulator.learning.sgd import Problem
+from emulator.learning.split import Split, begin, end
+from emulator.protocols.split_training import SplitTraining, minibatches, split_of, start
+from emulator.protocols.verbs import Node, Value, World
+
+
+class SplitLearningSettings(SplitTraining):
+    """Settings of sequential split learning: those of split training."""
+
+
+async def take_turn(world: World, device: Node, parts: tuple[Value, Value], split: Split) -> tuple[Value, Value]:
+    """One device's turn: gives the front's weights and the back, both at the server."""
+    mine = await device.compute(
+        begin, await world.server.send(parts[0], to=device, kind="weights"), split=split, back=False
+    )
+    mine, back = await minibatches(world, device, mine, parts[1], split)
+    return await device.send(await device.compute(end, mine), to=world.server, kind="weights"), back
+
+
+async def split_learning(world: World, problem: Problem, settings: SplitLearningSettings) -> None:
+    """The label-sharing configuration; optimisers are fresh at the start of a turn on the device, kept at the server."""
+    split = split_of(problem, settings)
+    front, whole = await start(world, split)
+    back = await world.server.compute(begin, whole, split=split, back=True)
+    for _ in range(settings.rounds):
+        for device in await world.sample(settings.cohort):
+            turn = await world.gather({device: take_turn(world, device, (front, back), split)})
+            front, back = turn.get(device, (front, back))
+        world.report(front, await world.server.compute(end, back))
