@@ -103,7 +103,8 @@ def test_no_cycle() -> None:
 
 
 def test_time_is_read_only_where_it_may_be() -> None:
-    allowed = {"emulator/run.py", "emulator/records.py"}  # the run's header and its wall_s
+    # The run's header and its wall_s; and the stopwatch that measures a machine as a profile.
+    allowed = {"emulator/run.py", "emulator/records.py", "emulator/calibrate.py"}
     found = [
         f"{path.relative_to(ROOT)}:{line}"
         for path in sources()
