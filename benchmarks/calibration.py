@@ -18,9 +18,9 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from emulator.calibrate import CONNECTION, Figure, Timed, figures, fit_all, how, memory, merged, one_pass, quick
-from emulator.calibrate import repetitions as timed_repetitions
-from emulator.calibrate import text as profile_text
+from deploy.calibrate import CONNECTION, Figure, Timed, figures, fit_all, how, memory, merged, one_pass, quick
+from deploy.calibrate import repetitions as timed_repetitions
+from deploy.calibrate import text as profile_text
 from emulator.devices.processor import seconds
 from emulator.devices.profile import Profile
 from emulator.devices.profile_file import read_profile

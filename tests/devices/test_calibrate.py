@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 
-from emulator.calibrate import (
+from deploy.calibrate import (
     GENERAL,
     OWN,
     Fit,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from emulator import calibrate
-from emulator.calibrate import DURATIONS, ENERGIES, Figure, read_iperf, read_power, text
+from deploy import calibrate
+from deploy.calibrate import DURATIONS, ENERGIES, Figure, read_iperf, read_power, text
 from emulator.cli import main
 from emulator.devices.profile_file import FIGURES, read_profile
 from emulator.learning.meter import Meter
