@@ -98,7 +98,18 @@ TOP = {
     "on_out_of_memory: true": ("on_out_of_memory: ", "got True; expected"),
     "on_out_of_memry: fail": ("on_out_of_memry: ", 'did you mean "on_out_of_memory"?'),
 }
+ROAMING = """\
+    home-wifi: {sharing: airtime, radio: {}}
+    yard: {sharing: airtime, radio: {}, outages: {mean_up: 1 h, mean_down: 1 min}}
+"""
+HOME = "    home-wifi: {uplink: 20 Mbit/s, downlink: 40 Mbit/s, latency: 5 ms}\n"
 CASES = [
+    (
+        swapped(HOME, ROAMING).replace("cell: home-wifi}", "cell: home-wifi, mobility: {cells: [home-wifi, yard]}}"),
+        "devices[0].",
+        "mobility.cells: ",
+        "got yard, which has outages; expected cells without",
+    ),
     *((swapped("cell: home-wifi}", f"cell: home-wifi, {key}}}"), "devices[0].", *said) for key, said in GROUP.items()),
     *(
         (swapped("latency: 5 ms}\n  b", f"latency: 5 ms, {key}}}\n  b"), "network.cells.home-wifi.", *said)
@@ -108,7 +119,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "above", "place", "says"), CASES, ids=[*GROUP, *CELL, *TOP])
+@pytest.mark.parametrize(("text", "above", "place", "says"), CASES, ids=["handed over", *GROUP, *CELL, *TOP])
 def test_broken_conditions(
     text: str, above: str, place: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
