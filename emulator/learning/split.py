@@ -5,7 +5,7 @@ one graph, one cost, and exactly SGD (Gupta & Raskar, JNCA 2018; Thapa et al., A
 momentum, the velocity; each step trains a copy that takes the old one's place: the copy costs nothing.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -117,15 +117,24 @@ def front(
 
 def back(half: Half, smashed: Encoded, labels: Tensor, seed: int, number: int, *, split: Split) -> tuple[Half, Encoded]:
     """The same minibatch at the server: the half after its update, and the encoded gradient of the smashed data."""
+    values = split.smashed.decode(smashed, code_seed(seed, number), split.shape(len(labels))).requires_grad_()
+    own, cut_gradient = learn(half, values, lambda out: functional.cross_entropy(out, labels), split=split)
+    return own, split.gradient.encode(cut_gradient, code_seed(seed, number))
+
+
+def learn(half: Half, values: Tensor, loss: Callable[[Tensor], Tensor], *, split: Split) -> tuple[Half, Tensor]:
+    """The server's half after one step on smashed data, and their gradient; it is not computed (and empty) where ``values``
+    does not require it.
+    """
     names = trained(split, back=True)
     own = _own(half, names)
-    values = split.smashed.decode(smashed, code_seed(seed, number), split.shape(len(labels))).requires_grad_()
     with bound(split.problem.model, own["weights"], training=True, blocks=blocks(split, back=True)) as model:
-        loss = functional.cross_entropy(model(values), labels)
-    wanted = [values, *(own["weights"][name] for name in names)]
-    cut_gradient, *gradients = torch.autograd.grad(loss, wanted)
+        found = loss(model(values))
+    inward = [values] if values.requires_grad else []
+    gradients = list(torch.autograd.grad(found, [*inward, *(own["weights"][name] for name in names)]))
+    cut_gradient = gradients.pop(0) if inward else torch.empty(0)
     _descend(own, names, gradients, split)
-    return _detached(own), split.gradient.encode(cut_gradient, code_seed(seed, number))
+    return _detached(own), cut_gradient
 
 
 def sizes(plan: Plan, samples: int) -> list[int]:
