@@ -15,7 +15,8 @@ def local_sgd(problem: Problem, settings: LocalTraining, *, mu: float = 0.0) -> 
 
 async def start(world: World, problem: Problem) -> Value:
     """The weights that everybody starts from; set-up costs no virtual time."""
-    return await world.server.compute(initial_weights, world.seed("initial"), model=problem.model)
+    given = (world.server.data,) if problem.given else ()
+    return await world.server.compute(initial_weights, world.seed("initial"), *given, model=problem.model)
 
 
 async def client(
