@@ -5,7 +5,7 @@ one graph, one cost, and exactly SGD (Gupta & Raskar, JNCA 2018; Thapa et al., A
 momentum, the velocity; each step trains a copy that takes the old one's place: the copy costs nothing.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -104,37 +104,28 @@ def front(
     """
     label("data", shard)
     names = trained(split, back=False)
-    own, batch = _own(half, names), minibatch(shard, seed, number, split=split, size=size)
+    own, batch = owned(half, names), minibatch(shard, seed, number, split=split, size=size)
     with bound(split.problem.model, own["weights"], training=True, blocks=blocks(split, back=False)) as model:
         smashed = model(split.problem.normalise(batch.images))
     answer = yield split.smashed.encode(smashed, code_seed(seed, number)), batch.labels
     gradient = split.gradient.decode(answer, code_seed(seed, number), tuple(smashed.shape))
     if names:
         gradients = list(torch.autograd.grad(smashed, [own["weights"][name] for name in names], gradient))
-        _descend(own, names, gradients, split)
-    return _detached(own)
+        step(own, names, gradients, split)
+    return detached(own)
 
 
 def back(half: Half, smashed: Encoded, labels: Tensor, seed: int, number: int, *, split: Split) -> tuple[Half, Encoded]:
     """The same minibatch at the server: the half after its update, and the encoded gradient of the smashed data."""
-    values = split.smashed.decode(smashed, code_seed(seed, number), split.shape(len(labels))).requires_grad_()
-    own, cut_gradient = learn(half, values, lambda out: functional.cross_entropy(out, labels), split=split)
-    return own, split.gradient.encode(cut_gradient, code_seed(seed, number))
-
-
-def learn(half: Half, values: Tensor, loss: Callable[[Tensor], Tensor], *, split: Split) -> tuple[Half, Tensor]:
-    """The server's half after one step on smashed data, and their gradient; it is not computed (and empty) where ``values``
-    does not require it.
-    """
     names = trained(split, back=True)
-    own = _own(half, names)
+    own = owned(half, names)
+    values = split.smashed.decode(smashed, code_seed(seed, number), split.shape(len(labels))).requires_grad_()
     with bound(split.problem.model, own["weights"], training=True, blocks=blocks(split, back=True)) as model:
-        found = loss(model(values))
-    inward = [values] if values.requires_grad else []
-    gradients = list(torch.autograd.grad(found, [*inward, *(own["weights"][name] for name in names)]))
-    cut_gradient = gradients.pop(0) if inward else torch.empty(0)
-    _descend(own, names, gradients, split)
-    return _detached(own), cut_gradient
+        loss = functional.cross_entropy(model(values), labels)
+    wanted = [values, *(own["weights"][name] for name in names)]
+    cut_gradient, *gradients = torch.autograd.grad(loss, wanted)
+    step(own, names, gradients, split)
+    return detached(own), split.gradient.encode(cut_gradient, code_seed(seed, number))
 
 
 def sizes(plan: Plan, samples: int) -> list[int]:
@@ -161,7 +152,7 @@ def code_seed(seed: int, number: int) -> int:
     return (seed + number) % 2**63
 
 
-def _own(half: Half, names: tuple[str, ...]) -> Half:
+def owned(half: Half, names: tuple[str, ...]) -> Half:
     """The half to train: in the place of the one that was given, so the copy costs neither time nor memory."""
     with unmetered():
         own = {key: clone(values) for key, values in half.items()}
@@ -170,12 +161,14 @@ def _own(half: Half, names: tuple[str, ...]) -> Half:
     return own
 
 
-def _descend(own: Half, names: tuple[str, ...], gradients: list[Tensor], split: Split) -> None:
+def step(own: Half, names: tuple[str, ...], gradients: list[Tensor], split: Split) -> None:
+    """One step of SGD on a half that is one's own, in place."""
     label("gradients", gradients)
     velocity = [own["velocity"][name] for name in names] if split.momentum else []
     with torch.no_grad():
         descend([own["weights"][name] for name in names], gradients, velocity, split)
 
 
-def _detached(own: Half) -> Half:
+def detached(own: Half) -> Half:
+    """A half without the graphs of its training."""
     return {key: {name: tensor.detach() for name, tensor in values.items()} for key, values in own.items()}
