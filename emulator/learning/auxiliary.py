@@ -16,7 +16,7 @@ from emulator.learning.binding import Weights, bound
 from emulator.learning.codecs import Encoded
 from emulator.learning.meter import label, unmetered
 from emulator.learning.shards import Shard
-from emulator.learning.split import Half, Split, blocks, code_seed, descend_half, detached, learn, minibatch, own_half, trained
+from emulator.learning.split import Half, Split, blocks, code_seed, detached, minibatch, owned, step, trained
 
 HEAD = ("auxiliary.bias", "auxiliary.weight")
 
@@ -61,7 +61,7 @@ def front_local(
     """
     label("data", shard)
     names = learners(split)
-    own, batch = own_half(half, names), minibatch(shard, seed, number, split=split, size=size)
+    own, batch = owned(half, names), minibatch(shard, seed, number, split=split, size=size)
     with bound(
         split.problem.model, without_head(own["weights"]), training=True, blocks=blocks(split, back=False)
     ) as model:
@@ -69,12 +69,5 @@ def front_local(
     labels = yield split.smashed.encode(smashed, code_seed(seed, number)), batch.labels
     loss = functional.cross_entropy(guess(own["weights"], smashed), labels)
     gradients = list(torch.autograd.grad(loss, [own["weights"][name] for name in names]))
-    descend_half(own, names, gradients, split)
+    step(own, names, gradients, split)
     return detached(own)
-
-
-def back_alone(half: Half, smashed: Encoded, labels: Tensor, seed: int, number: int, *, split: Split) -> Half:
-    """The same minibatch at the server, which tells nobody a gradient: the half after its update."""
-    values = split.smashed.decode(smashed, code_seed(seed, number), split.shape(len(labels)))
-    new, _ = learn(half, values, lambda out: functional.cross_entropy(out, labels), split=split)
-    return new

@@ -1,9 +1,8 @@
-"""A back at the server that several minibatches want at once: first come, first served, and devices that do not wait."""
+"""One back at the server for many minibatches, first come, first served; and devices that need not wait for each answer."""
 
 from collections import deque
-from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -14,7 +13,7 @@ from emulator.protocols.verbs import Mailbox, Node, Value, World
 
 
 class PipelinedTraining(SplitTraining):
-    """Split training whose devices need not wait for each answer."""
+    """Split training whose devices may send a minibatch before the one before is answered."""
 
     pipeline: int = Field(
         default=1, ge=1, description="minibatches under way on one device; from 2 on gradients are of older weights"
@@ -22,9 +21,7 @@ class PipelinedTraining(SplitTraining):
 
 
 class Batch(NamedTuple):
-    """A minibatch at the server: smashed data, labels, seed and number, who is served first of those that come together,
-    and where the cut gradient goes.
-    """
+    """A minibatch at the server; ``rank``: whose turn it is when several come at once; ``reply``: where its answer goes."""
 
     smashed: Value
     labels: Value
@@ -35,29 +32,87 @@ class Batch(NamedTuple):
 
 
 class Counter:
-    """Where devices leave minibatches for a back at the server, and their leave when they have no more."""
+    """Where ``clients`` devices bring minibatches to one back, and take leave.
 
-    def __init__(self, world: World) -> None:
+    Minibatches are served in order of arrival, those of one instant by rank, then by number. What has arrived is served, even
+    if its device is lost meanwhile.
+    """
+
+    def __init__(self, world: World, clients: int) -> None:
         self.world = world
-        self.box = world.mailbox()
+        self._clients = clients
+        self._box = world.mailbox()
+        self._waiting: list[tuple[float, int, int, Batch]] = []
 
-    async def ask(self, smashed: Value, labels: Value, which: tuple[int, int, int]) -> Value:
-        """The cut gradient of a minibatch that is on its way, at the server. ``which``: seed, number, rank."""
-        reply = self.world.mailbox()
-        self.box.put((self.world.now, Batch(await smashed, await labels, *which, reply)))
-        return await reply.get()
+    async def ask(self, device: Node, smashed: Value, labels: Value, which: tuple[int, int, int]) -> Value:
+        """The cut gradient, on the device, of a minibatch on its way to the server. ``which``: seed, number and rank."""
+        batch = Batch(await smashed, await labels, *which, self.world.mailbox())
+        self._box.put(batch)
+        return await self.world.server.send(await batch.reply.get(), to=device, kind="cut_gradient")
 
     def leave(self) -> None:
         """A device has no more minibatches, or is lost."""
-        self.box.put(None)
+        self._box.put(None)
+
+    async def serve(self, half: Value, split: Split, near: Node) -> Value:
+        """The server's loop: gives the back when all have left. ``near``: beside whose work it is played."""
+        while (batch := await self._next()) is not None:
+            half, gradient = await self.world.server.compute(
+                back, half, batch.smashed, batch.labels, batch.seed, batch.number, near=near, split=split
+            )
+            batch.reply.put(gradient)
+        return half
+
+    async def _next(self) -> Batch | None:
+        while self._clients or self._waiting:
+            if not self._waiting:
+                self._take(await self._box.get())
+            await self.world.gather({})  # at the end of this instant: who else has come in it
+            while len(self._box):
+                self._take(await self._box.get())
+            if self._waiting:
+                return heappop(self._waiting)[-1]
+        return None
+
+    def _take(self, batch: Batch | None) -> None:
+        if batch is None:
+            self._clients -= 1
+        else:
+            heappush(self._waiting, (self.world.now, batch.rank, batch.number, batch))
 
 
-async def serve(counter: Counter, half: Value, split: Split, clients: int, near: Node) -> Value:
-    """The server's loop over one back: minibatches in order of arrival; those of one instant by rank, then by number.
+class Course(NamedTuple):
+    """How a device trains against a counter: ``depth`` minibatches at a time, and its rank there."""
 
-    Gives the back when all ``clients`` have left.
-    """
-    world, waiting = counter.world, list[Any]()
-    while clients or waiting:
-        if not waiting:
-            _take(await counter.box.get(), waiting)
+    split: Split
+    counter: Counter
+    depth: int
+    rank: int = 0
+
+
+async def train_ahead(device: Node, weights: Value, course: Course) -> Value:
+    """A device's minibatches, up to ``depth`` of them under way; gives the front's weights, and takes leave."""
+    split, counter, under = course.split, course.counter, deque[tuple[Value, Value]]()
+    seed = counter.world.seed("batches", device.name, counter.world.round)
+    try:
+        mine, seen = await device.compute(begin_ahead, weights, split=split)
+        for number, size in enumerate(sizes(split.plan, device.samples)):
+            if len(under) == course.depth:
+                mine = await _answered(device, mine, under.popleft(), split)
+            smashed, labels, seen, waiting = await device.compute(
+                forward, mine, seen, device.data, seed, number, split=split, size=size
+            )
+            up = device.send(smashed, to=counter.world.server, kind="smashed")
+            names = device.send(labels, to=counter.world.server, kind="labels")
+            under.append((waiting, counter.world.spawn(counter.ask(device, up, names, (seed, number, course.rank)))))
+        while under:
+            mine = await _answered(device, mine, under.popleft(), split)
+    finally:
+        counter.leave()
+    return await device.compute(end_ahead, mine, seen)
+
+
+async def _answered(device: Node, mine: Value, entry: tuple[Value, Value], split: Split) -> Value:
+    """The front after the oldest minibatch's backward pass and update."""
+    waiting, gradient = entry
+    return await device.compute(update, mine, device.compute(resume, waiting, gradient), split=split)
