@@ -16,14 +16,14 @@ from emulator.learning.datasets import DATASETS, Dataset, DatasetInfo, load
 from emulator.learning.dealing import deal
 from emulator.learning.models import weight_specs
 from emulator.learning.partition import class_counts, hold_out, partition
-from emulator.learning.pretrained import open_weights
 from emulator.learning.random import stream
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import Holdings, Normalisation
-from emulator.learning.weight_files import load_into
+from emulator.pretrained import open_weights
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.reading import ScenarioError
 from emulator.scenario import Scenario
+from emulator.weight_files import load_into
 from emulator.wiring import Wiring, wire
 from network.topology import Network
 

@@ -12,7 +12,7 @@ from emulator.condition_settings import AvailabilitySettings, CompletenessSettin
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import MODELS
 from emulator.learning.partition import Iid, PartitionSettings
-from emulator.learning.pretrained import PRETRAINED
+from emulator.pretrained import PRETRAINED
 from emulator.quantities import Duration, Length, PositiveDuration, PositiveLength, Rate, Speed
 from emulator.section import DIGEST, PROFILE, Profiled, ProfileName, Section, known, wrong
 from emulator.spreads import Figure, SpreadSettings
