@@ -116,3 +116,9 @@ async def _answered(device: Node, mine: Value, entry: tuple[Value, Value], split
     """The front after the oldest minibatch's backward pass and update."""
     waiting, gradient = entry
     return await device.compute(update, mine, device.compute(resume, waiting, gradient), split=split)
+
+
+async def train_alone(device: Node, parts: tuple[Value, Value], course: Course) -> tuple[Value, Value]:
+    """The same against a back that serves this device alone; gives the front's weights, there, and the back."""
+    serving = course.counter.world.spawn(course.counter.serve(parts[1], course.split, device))
+    return await train_ahead(device, parts[0], course), await serving
