@@ -1,5 +1,6 @@
 """One back at the server for many minibatches, first come, first served; and devices that need not wait for each answer."""
 
+from collections import Counter as Counting
 from collections import deque
 from heapq import heappop, heappush
 from typing import NamedTuple
@@ -34,8 +35,8 @@ class Batch(NamedTuple):
 class Counter:
     """Where ``clients`` devices bring minibatches to one back, and take leave.
 
-    Minibatches are served in order of arrival, those of one instant by rank, then by number. What has arrived is served, even
-    if its device is lost meanwhile.
+    Minibatches are served in order of arrival, those of one instant by rank; one device's in their own order, as on a
+    connection. What has arrived is served, even if its device is lost meanwhile.
     """
 
     def __init__(self, world: World, clients: int) -> None:
@@ -43,6 +44,8 @@ class Counter:
         self._clients = clients
         self._box = world.mailbox()
         self._waiting: list[tuple[float, int, int, Batch]] = []
+        self._early: dict[tuple[int, int], Batch] = {}  # those that have overtaken another on the air wait here
+        self._due = Counting[int]()  # by rank: the next number
 
     async def ask(self, device: Node, smashed: Value, labels: Value, which: tuple[int, int, int]) -> Value:
         """The cut gradient, on the device, of a minibatch on its way to the server. ``which``: seed, number and rank."""
@@ -77,8 +80,12 @@ class Counter:
     def _take(self, batch: Batch | None) -> None:
         if batch is None:
             self._clients -= 1
-        else:
-            heappush(self._waiting, (self.world.now, batch.rank, batch.number, batch))
+            return
+        rank = batch.rank
+        self._early[rank, batch.number] = batch
+        while (following := self._early.pop((rank, self._due[rank]), None)) is not None:
+            self._due[rank] += 1
+            heappush(self._waiting, (self.world.now, rank, following.number, following))
 
 
 class Course(NamedTuple):
