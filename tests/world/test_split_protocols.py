@@ -159,6 +159,16 @@ def test_the_order_at_the_one_back() -> None:
     assert order == [name for name in drawn if name != "device-0002"] + ["device-0002"]
 
 
+def test_alone_and_one_after_the_other_all_are_the_same() -> None:
+    """Theory: one device, one round, BatchNorm and momentum: whatever the path, the bits and the seconds of SplitFed v1."""
+    common = {"rounds": 1, "problem": CNN, "cut": 2, "momentum": 0.5, "weight_decay": 0.01}
+    expected = play(world("splitfed_v1", (32,), **common))
+    for name in ("splitfed_v2", "split_learning", "parallel_split"):
+        played = play(world(name, (32,), **common))
+        assert played.end.weights_sha256 == expected.end.weights_sha256, name
+        assert played.end.virtual_ns == expected.end.virtual_ns, name
+
+
 # ---- devices that go -------------------------------------------------------------------------------------------------------
 
 
