@@ -40,6 +40,12 @@ class DataSettings(Section):
     dataset: DatasetName = Field(description="name of a data set (emulator list datasets)")
     root: str | None = Field(default=None, description="folder with the data set's standard files, not the cache")
     samples: Count | None = Field(default=None, description="use only so many training samples, drawn by seed")
+    public: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the training data that no device holds: emulator pretrain uses it",
+    )
     partition: PartitionSettings = Field(default=Iid(kind="iid"), description="how samples are given to devices")
     speed_correlation: float | None = Field(
         default=None, ge=-1, le=1, description="of data quantity and speed (Gaussian copula); absent: as partitioned"
