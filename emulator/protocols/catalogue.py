@@ -7,11 +7,15 @@ from typing import Any
 from emulator.protocols.ecofed import EcoFedSettings, ecofed
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
+from emulator.protocols.fedgkt import FedGKTSettings, fedgkt
 from emulator.protocols.fedprox import FedProxSettings, fedprox
 from emulator.protocols.hierfavg import HierFavgSettings, hierfavg
+from emulator.protocols.local_loss import LocalLossSettings, local_loss
+from emulator.protocols.parallel_split import ParallelSplitSettings, parallel_split
 from emulator.protocols.settings import Settings
 from emulator.protocols.split_learning import SplitLearningSettings, split_learning
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
+from emulator.protocols.splitfed_v2 import SplitFedV2Settings, splitfed_v2
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,30 @@ PROTOCOLS: dict[str, Entry] = {
         SplitFedV1Settings,
         splitfed_v1,
         "split training in parallel, both halves averaged (Thapa et al. 2022)",
+        splits=True,
+    ),
+    "splitfed_v2": Entry(
+        SplitFedV2Settings,
+        splitfed_v2,
+        "one back for all devices, fronts averaged (Thapa et al. 2022)",
+        splits=True,
+    ),
+    "parallel_split": Entry(
+        ParallelSplitSettings,
+        parallel_split,
+        "one back, the devices' minibatches as one (Jeon & Kim 2020)",
+        splits=True,
+    ),
+    "local_loss": Entry(
+        LocalLossSettings,
+        local_loss,
+        "an auxiliary head on the device, no cut gradient (Han et al. 2021)",
+        splits=True,
+    ),
+    "fedgkt": Entry(
+        FedGKTSettings,
+        fedgkt,
+        "devices and server teach each other by logits (He et al. 2020)",
         splits=True,
     ),
 }

@@ -6,12 +6,13 @@ paper's centralised mode; devices have no link of their own). One round is one t
 
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end
-from emulator.protocols.split_training import SplitTraining, minibatches, split_of, start
+from emulator.protocols.split_counter import Counter, Course, PipelinedTraining, train_alone
+from emulator.protocols.split_training import minibatches, split_of, start
 from emulator.protocols.verbs import Node, Value, World
 
 
-class SplitLearningSettings(SplitTraining):
-    """Settings of sequential split learning: those of split training."""
+class SplitLearningSettings(PipelinedTraining):
+    """Settings of sequential split learning: those of split training, and how many minibatches are under way."""
 
 
 async def take_turn(world: World, device: Node, parts: tuple[Value, Value], split: Split) -> tuple[Value, Value]:
@@ -23,6 +24,15 @@ async def take_turn(world: World, device: Node, parts: tuple[Value, Value], spli
     return await device.send(await device.compute(end, mine), to=world.server, kind="weights"), back
 
 
+async def turn_ahead(
+    world: World, device: Node, parts: tuple[Value, Value], course: tuple[Split, int]
+) -> tuple[Value, Value]:
+    """The same with several minibatches under way."""
+    mine, counter = world.server.send(parts[0], to=device, kind="weights"), Counter(world, 1)
+    mine, back = await train_alone(device, (mine, parts[1]), Course(course[0], counter, course[1]))
+    return await device.send(mine, to=world.server, kind="weights"), back
+
+
 async def split_learning(world: World, problem: Problem, settings: SplitLearningSettings) -> None:
     """The label-sharing configuration; optimisers are fresh at the start of a turn on the device, kept at the server."""
     split = split_of(problem, settings)
@@ -30,6 +40,12 @@ async def split_learning(world: World, problem: Problem, settings: SplitLearning
     back = await world.server.compute(begin, whole, split=split, back=True)
     for _ in range(settings.rounds):
         for device in await world.sample(settings.cohort):
-            turn = await world.gather({device: take_turn(world, device, (front, back), split)})
+            parts = (front, back)
+            taken = (
+                take_turn(world, device, parts, split)
+                if settings.pipeline == 1
+                else turn_ahead(world, device, parts, (split, settings.pipeline))
+            )
+            turn = await world.gather({device: taken})
             front, back = turn.get(device, (front, back))
         world.report(front, await world.server.compute(end, back))

@@ -1,6 +1,8 @@
 """What the split protocols share: settings, set-up, and one device's minibatches against a back at the server."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from emulator.learning.codecs import CodecSettings, codec_of
 from emulator.learning.codecs.settings import PlainCodec
@@ -19,6 +21,16 @@ class SplitTraining(LocalTraining):
 
     smashed: CodecSettings = Field(default=PLAIN, description="codec of the smashed data")
     cut_gradient: CodecSettings = Field(default=PLAIN, description="codec of the cut gradient")
+
+
+class OneWay(SplitTraining):
+    """Split training without a cut gradient. Raises ValueError where a codec for it is given."""
+
+    @model_validator(mode="after")
+    def _no_cut_gradient(self) -> Self:
+        if self.cut_gradient != PLAIN:
+            raise ValueError(f"cut_gradient: got {self.cut_gradient.codec}; expected none, as no gradient is sent here")
+        return self
 
 
 def split_of(problem: Problem, settings: SplitTraining) -> Split:

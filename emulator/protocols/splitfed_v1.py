@@ -6,12 +6,25 @@ are averaged (by the paper's fed server, here the server) and so are the backs, 
 
 from emulator.learning.aggregation import average
 from emulator.learning.sgd import Problem
-from emulator.protocols.split_training import SplitTraining, round_of, split_of, start
-from emulator.protocols.verbs import World
+from emulator.learning.split import Split, begin, end
+from emulator.protocols.split_counter import Counter, Course, PipelinedTraining, train_alone
+from emulator.protocols.split_training import round_of, split_of, start
+from emulator.protocols.verbs import Node, Value, World
 
 
-class SplitFedV1Settings(SplitTraining):
-    """Settings of SplitFed v1: those of split training."""
+class SplitFedV1Settings(PipelinedTraining):
+    """Settings of SplitFed v1: those of split training, and how many minibatches of a device are under way."""
+
+
+async def round_ahead(
+    world: World, device: Node, parts: tuple[Value, Value], course: tuple[Split, int]
+) -> tuple[Value, Value]:
+    """A device's round with several minibatches under way: gives both halves' weights, at the server."""
+    split, depth = course
+    mine = world.server.send(parts[0], to=device, kind="weights")
+    copy = world.server.compute(begin, parts[1], near=device, split=split, back=True)
+    mine, theirs = await train_alone(device, (mine, copy), Course(split, Counter(world, 1), depth))
+    return await device.send(mine, to=world.server, kind="update"), await world.server.compute(end, theirs, near=device)
 
 
 async def splitfed_v1(world: World, problem: Problem, settings: SplitFedV1Settings) -> None:
@@ -20,10 +33,18 @@ async def splitfed_v1(world: World, problem: Problem, settings: SplitFedV1Settin
     front, back = await start(world, split)
     for _ in range(settings.rounds):
         cohort = await world.sample(settings.cohort)
-        trained = await world.gather({device: round_of(world, device, (front, back), split) for device in cohort})
+        parts = (front, back)
+        trained = await world.gather(
+            {
+                device: round_of(world, device, parts, split)
+                if settings.pipeline == 1
+                else round_ahead(world, device, parts, (split, settings.pipeline))
+                for device in cohort
+            }
+        )
         samples = tuple(device.samples for device in trained)
         if sum(samples):
             front = await world.server.compute(average, samples, *(mine for mine, _ in trained.values()))
             back = await world.server.compute(average, samples, *(theirs for _, theirs in trained.values()))
-        del trained
+        del trained, parts
         world.report(front, back)

@@ -35,12 +35,28 @@ class Node(Protocol):
         """A real payload to another node, and virtual seconds from its real bytes."""
 
 
+class Mailbox(Protocol):
+    """A queue: items come out in order of arrival."""
+
+    def put(self, item: Any) -> None:
+        """Leave an item."""
+
+    def get(self) -> Awaitable[Any]:
+        """The oldest item, now or when it comes."""
+
+    def __len__(self) -> int: ...
+
+
 class World(Protocol):
     """Everything around a protocol."""
 
     @property
     def server(self) -> Node:
         """The server."""
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the start."""
 
     @property
     def round(self) -> int:
@@ -56,6 +72,12 @@ class World(Protocol):
         self, clients: Mapping[K, Coroutine[Any, Any, V]], *, first: int | None = None, within_s: float | None = None
     ) -> Awaitable[dict[K, V]]:
         """Clients side by side; the results of those that count, in the given order."""
+
+    def spawn(self, client: Coroutine[Any, Any, V]) -> Awaitable[V]:
+        """A client that goes on by itself; it ends at the latest with the one that spawned it."""
+
+    def mailbox(self) -> "Mailbox":
+        """A queue between clients and a server loop."""
 
     def report(self, *weights: Value, **metrics: float) -> None:
         """End the round with these weights, whole or in parts."""
