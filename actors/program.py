@@ -73,7 +73,9 @@ class Paused:
 
 
 def resume(paused: Paused, answer: Tree) -> Tree:
-    """Give a waiting step its answer; the step's result. Raises RuntimeError for a step that asks again."""
+    """Give a waiting step its answer; the step's result. Raises RuntimeError for a step that has had one, or asks again."""
+    if paused.generator.gi_frame is None:
+        raise RuntimeError("a step may be answered once only; this one has had its answer")
     try:
         paused.generator.send(answer)
     except StopIteration as stop:

@@ -53,6 +53,7 @@ async def minibatch(
     smashed, labels, waiting = await device.compute(front, mine, device.data, seed, number, split=split, size=size)
     up = device.send(smashed, to=world.server, kind="smashed")
     names = device.send(labels, to=world.server, kind="labels")
+    del smashed, labels  # sent is gone
     theirs, gradient = await world.server.compute(back, theirs, up, names, seed, number, near=device, split=split)
     down = world.server.send(gradient, to=device, kind="cut_gradient")
     return await device.compute(resume, waiting, down), theirs
