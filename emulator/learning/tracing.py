@@ -134,7 +134,11 @@ def arguments_of(inputs: tuple[Any, ...]) -> list[Any]:
 def _trace_question(
     function: Callable[..., Tree], inputs: tuple[Any, ...], settings: dict[str, Any]
 ) -> tuple[Any, Cost]:
-    pause, arguments, meter = Pause(path_of(function), inputs, tuple(settings.items()), 0), arguments_of(inputs), Meter()
+    pause, arguments, meter = (
+        Pause(path_of(function), inputs, tuple(settings.items()), 0),
+        arguments_of(inputs),
+        Meter(),
+    )
     generator, asked = begin(pause, arguments, meter)
     cost = meter.cost()
     specs = tuple(Spec.of(item) for item in asked) if type(asked) is tuple else (Spec.of(asked),)
