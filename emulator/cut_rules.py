@@ -16,7 +16,8 @@ def cut_findings(protocol: str, settings: Settings, model: ModelSpec, cut: int |
     blocks = len(summary(model))
     if cut is None or not 0 < cut < blocks:
         got = "none" if cut is None else str(cut)
-        yield f"model.cut: got {got}; expected 1 to {blocks - 1}, as {protocol} splits {model.name}"
+        range_ = "1" if blocks == 2 else f"1 to {blocks - 1}"
+        yield f"model.cut: got {got}; expected {range_}, as {protocol} splits {model.name}"
     else:
         yield from _codec_findings(settings, model, cut)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from actors.program import resume
 from actors.values import Spec
-from emulator.devices.population import Device
 from emulator.devices.processor import seconds
 from emulator.devices.profile import Profile
 from emulator.learning.binding import Weights

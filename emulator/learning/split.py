@@ -18,7 +18,7 @@ from actors.program import resume as resume
 from emulator.learning.binding import Weights, bound, clone, parameter_names, part
 from emulator.learning.codecs import Codec, Encoded, Float
 from emulator.learning.meter import in_place, label, unmetered
-from emulator.learning.models import summary
+from emulator.learning.models import ModelSpec, summary
 from emulator.learning.sgd import Problem, descend
 from emulator.learning.shards import Plan, Shard
 
@@ -47,7 +47,7 @@ class Split:
 
     def shape(self, size: int) -> tuple[int, ...]:
         """Shape of the smashed data of a minibatch."""
-        return (size, *summary(self.problem.model)[self.cut - 1].shape)
+        return (size, *_shape(self.problem.model, self.cut))
 
     def lighter(self) -> Iterator[tuple[str, "Split"]]:
         """Half the batch size, and half of that, down to one."""
@@ -55,6 +55,11 @@ class Split:
         while size:
             yield f"batch_size {size}", replace(self, plan=replace(self.plan, batch_size=size))
             size //= 2
+
+
+@cache
+def _shape(model: ModelSpec, cut: int) -> tuple[int, ...]:
+    return summary(model)[cut - 1].shape
 
 
 @cache
