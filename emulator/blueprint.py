@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from actors.program import Executor
+from actors.program import Executor, Source, path_of
 from actors.tape import Handle
+from actors.values import Leaf, Spec
 from emulator.attendance import attend
 from emulator.devices.condition import Condition
 from emulator.devices.energy import Battery, Supply
@@ -15,9 +16,11 @@ from emulator.devices.processor import seconds
 from emulator.devices.profile import Profile
 from emulator.engine import Engine
 from emulator.learning.meter import Cost
+from emulator.learning.models import weight_specs
 from emulator.learning.sgd import Problem
-from emulator.learning.shards import shard_source, shard_spec
+from emulator.learning.shards import given_weights, shard_source, shard_spec
 from emulator.nodes import Machine, Node
+from emulator.processors import Discipline
 from emulator.protocols.settings import Settings
 from emulator.rows import SERVER
 from emulator.tasks import Clock
@@ -58,6 +61,7 @@ class Blueprint:
     observation: Observation
     conditions: tuple[Condition, ...] = ()  # of each device; none at all: always there, on a full battery
     on_out_of_memory: Literal["fail", "exclude"] = "fail"
+    discipline: Discipline = "fifo"  # how clients share the server's processor
 
 
 def build_world(plan: Blueprint, executor: Executor) -> tuple[Engine, World]:
@@ -65,7 +69,7 @@ def build_world(plan: Blueprint, executor: Executor) -> tuple[Engine, World]:
     clock = Clock()
     network = Network(clock.env, plan.wiring.plan)
     engine = Engine(clock, executor, network)
-    server = Node(engine, SERVER, -1, Machine(plan.server, None, _speed(plan.server, 1.0)))
+    server = Node(engine, SERVER, -1, Machine(plan.server, None, _speed(plan.server, 1.0), discipline=plan.discipline))
     edges = tuple(
         Node(engine, f"edge-{site}", -2 - index, Machine(profile, network.edge(site), _speed(profile, 1.0)))
         for index, (site, profile) in enumerate(plan.wiring.edges)
@@ -82,6 +86,10 @@ def build_world(plan: Blueprint, executor: Executor) -> tuple[Engine, World]:
         engine.out_of_memory = world.exclude
     for node, condition in zip(devices, conditions, strict=True):
         _furnish(world, node, condition)
+    if plan.problem.given:
+        specs = weight_specs(plan.problem.model)
+        kept = {name: Leaf(specs[name].shape, specs[name].dtype) for name in plan.problem.given}
+        server.give(Handle(engine.tape, Source(path_of(given_weights)), 0, Spec.of(kept), server), 0)
     return engine, world
 
 

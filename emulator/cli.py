@@ -233,8 +233,8 @@ def _schema(_: argparse.Namespace) -> int:
 def _fetch(options: argparse.Namespace) -> int:
     from emulator.learning.datasets import DATASETS
     from emulator.learning.fetch import fetch
-    from emulator.learning.pretrained import PRETRAINED, fetch_weights
     from emulator.nearest import unknown
+    from emulator.pretrained import PRETRAINED, fetch_weights
 
     if options.name not in (*DATASETS, *PRETRAINED):
         raise UsageError("fetch: " + unknown(options.name, (*DATASETS, *PRETRAINED), "a data set or weights"))
@@ -247,14 +247,14 @@ def _fetch(options: argparse.Namespace) -> int:
 def _calibrate_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Its options come from the file that also runs by itself; it loads torch, so only when it is asked for."""
     if words[:1] == ["calibrate"]:
-        from emulator.calibrate import add_arguments
+        from deploy.calibrate import add_arguments
 
         add_arguments(parser)
     parser.set_defaults(command=_calibrate)
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from emulator.calibrate import calibrate
+    from deploy.calibrate import calibrate
     from emulator.devices.profile import ProfileError
     from emulator.devices.profile_file import read_profile
 

@@ -12,8 +12,8 @@ from emulator.devices.profile_file import load_profile, profile_names
 from emulator.fleets import fleet_names, load_fleet
 from emulator.learning.datasets import DATASETS, available
 from emulator.learning.models import MODELS, ModelSpec, refusal, summary
-from emulator.learning.pretrained import PRETRAINED, pretrained_here
 from emulator.presets import load_preset, preset_names
+from emulator.pretrained import PRETRAINED, pretrained_here
 from emulator.progress import console
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.reading import ScenarioError

@@ -1,6 +1,5 @@
 """Nodes: what devices, edge servers and the server are to a protocol."""
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from emulator.engine import Engine
 from emulator.learning.meter import Cost
 from emulator.learning.tracing import measure
 from emulator.memory import Shelf
+from emulator.processors import Discipline, Fifo, Processor, processor
 from emulator.tasks import ProtocolError
 from emulator.verbs import Compute, Send, Verb
 from network.attachment import Attachment, Signal
@@ -46,32 +46,6 @@ class Channel(NamedTuple):
         return self.signal.uplink_on(bandwidth_hz)
 
 
-class Processor:
-    """One compute at a time, first come, first served."""
-
-    def __init__(self) -> None:
-        self._serving: Compute | None = None
-        self._queue: deque[Compute] = deque()
-
-    def enter(self, compute: Compute) -> None:
-        """Serve now or queue."""
-        if self._serving is None:
-            self._serving = compute
-            compute.serve()
-        else:
-            self._queue.append(compute)
-
-    def leave(self, compute: Compute) -> None:
-        """The compute has ended or was cut off; the next one starts at once."""
-        if compute is not self._serving:
-            if compute in self._queue:
-                self._queue.remove(compute)
-            return
-        self._serving = self._queue.popleft() if self._queue else None
-        if self._serving is not None:
-            self._serving.serve()
-
-
 class Node:
     """A device or the server, as a protocol sees it: ``compute``, ``send``, ``predict``, ``profile``, ``channel``.
 
@@ -83,7 +57,8 @@ class Node:
         self.name = name
         self.lane = lane
         self.profile = machine.profile
-        self.processor = Processor()
+        env = engine.clock.env
+        self.processor: Processor = Fifo(env, self.end_ns) if machine.own else processor(env, machine.discipline)
         self.under_way: dict[Verb, None] = {}
         self.samples = 0
         self._data: Handle | None = None
@@ -155,7 +130,7 @@ class Node:
         return start_ns + work_ns if self.pace is None else self.pace.end_ns(start_ns, work_ns)
 
     def done_ns(self, start_ns: int) -> int:
-        """How much of the work that started then is done now."""
+        """How much of the work that started then is done now, at this node's pace."""
         now = self.engine.clock.now_ns
         return now - start_ns if self.pace is None else self.pace.done_ns(start_ns, now)
 
@@ -190,7 +165,7 @@ class Node:
 class Machine(NamedTuple):
     """What a node runs on: its profile, its connection, how long a cost takes; and what else there is to a device.
 
-    ``own``: it is somebody's device, with a memory that is watched.
+    ``own``: it is somebody's device, with a memory that is watched. ``discipline``: how a server's clients share it.
     """
 
     profile: Any
@@ -200,3 +175,4 @@ class Machine(NamedTuple):
     pace: Pace | None = None
     supply: Supply | None = None
     completeness: Callable[[int], float] = lambda _: 1.0
+    discipline: Discipline = "fifo"

@@ -1,6 +1,8 @@
 """The sections of a scenario: closed, frozen, finite, strict about types; every default is written here."""
 
-from typing import Annotated, Literal, Self, cast
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.config import JsonDict
@@ -10,6 +12,7 @@ from emulator.condition_settings import AvailabilitySettings, CompletenessSettin
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import MODELS
 from emulator.learning.partition import Iid, PartitionSettings
+from emulator.pretrained import PRETRAINED
 from emulator.quantities import Duration, Length, PositiveDuration, PositiveLength, Rate, Speed
 from emulator.section import DIGEST, PROFILE, Profiled, ProfileName, Section, known, wrong
 from emulator.spreads import Figure, SpreadSettings
@@ -45,11 +48,36 @@ class DataSettings(Section):
 
 
 class ModelSettings(Section):
-    """Which model is trained; ``cut`` and ``weights`` are refused where the protocol has no use for them."""
+    """Which model is trained; ``cut`` is refused where the protocol has no use for it."""
 
     name: ModelName = Field(description="name of a model (emulator list models)")
     cut: int | None = Field(default=None, ge=0, description="blocks on the device; only where the protocol splits")
-    weights: str | None = Field(default=None, description="weights to start from; only where the protocol takes them")
+    weights: str | None = Field(
+        default=None, description="weights to start from: a file, or a name (emulator list weights); the rest is drawn"
+    )
+    weights_sha256: str | None = Field(
+        default=None, description="of the file; written when resolved, checked when given"
+    )
+    batch_statistics: bool = Field(
+        default=False, description="BatchNorm normalises by the batch at hand, in evaluation too, as in EcoFed"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sum_up(cls, data: Any) -> Any:
+        """Write the digest of the weights' file down, so that the scenario's hash covers them."""
+        if not isinstance(data, dict) or not isinstance(data.get("weights"), str) or data.get("weights_sha256"):
+            return data
+        chosen = data["weights"]
+        if chosen in PRETRAINED:
+            return {**data, "weights_sha256": PRETRAINED[chosen].sha256}
+        try:
+            return {**data, "weights_sha256": sha256(Path(chosen).read_bytes()).hexdigest()}
+        except OSError as error:
+            known = ", ".join(PRETRAINED)
+            raise wrong(
+                f"weights: got {chosen}: {error.strerror}; expected a file of weights, or one of {known}"
+            ) from None
 
 
 class MobilitySettings(Section):
@@ -133,6 +161,9 @@ class ServerSettings(Profiled):
 
     profile: ProfileName = Field(default="edge-server", description=PROFILE)
     profile_sha256: str | None = Field(default=None, description=DIGEST)
+    discipline: Literal["fifo", "shared", "share_per_client"] = Field(
+        default="fifo", description="one compute at a time; all at equal shares; or each at the profile's full speed"
+    )
 
 
 class EvaluateSettings(Section):

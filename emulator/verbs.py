@@ -17,22 +17,13 @@ from emulator.engine import Engine, Finish
 from emulator.learning.meter import Cost
 from emulator.learning.tracing import measure
 from emulator.memory import Call, Shelf, refusal
+from emulator.processors import Processor
 from emulator.rows import KINDS, PAYLOAD, Event
 from emulator.tasks import DeviceLost, Future, OutOfMemory, ProtocolError
 from network.attachment import Attachment
 from network.band import BandFull
 from network.topology import Edge
 from network.transfer import Transfer, Way
-
-
-class Turns(Protocol):
-    """A processor: who may compute, and when."""
-
-    def enter(self, compute: "Compute") -> None:
-        """Serve now or queue."""
-
-    def leave(self, compute: "Compute") -> None:
-        """The compute has ended or was cut off."""
 
 
 class Host(Protocol):
@@ -49,7 +40,7 @@ class Host(Protocol):
     supply: Supply | None
 
     @property
-    def processor(self) -> Turns: ...
+    def processor(self) -> Processor: ...
     @property
     def attachment(self) -> Attachment | Edge | None: ...
     def duration_ns(self, cost: Cost) -> int: ...
@@ -188,9 +179,7 @@ class Compute(Verb):
         self._record(function, place)
         if self.node.supply is not None:
             self._mark = self.node.supply.begin("compute")
-        timer = simpy.Timeout(self.clock.env, self.node.end_ns(self.start_ns, self.work_ns) - self.start_ns)
-        assert timer.callbacks is not None
-        timer.callbacks.append(self._served)
+        self.node.processor.run(self)
 
     def _refuse(self, error: Exception) -> None:
         self._over("cut off")
@@ -231,7 +220,8 @@ class Compute(Verb):
         lanes = {origin.lane for origin in origins if isinstance(origin, Op) and origin.lane >= 0}
         return lanes.pop() if len(lanes) == 1 else self.node.lane
 
-    def _served(self, _: simpy.Event) -> None:
+    def served(self) -> None:
+        """The work is done."""
         if self.triggered:
             return
         tape, made, specs = self.node.engine.tape, self._recorded, self._specs
@@ -264,7 +254,12 @@ class Compute(Verb):
         """The compute's row. FLOPs of a compute that was cut off: the share of its work that was done."""
         flops, supply = self.cost.flops, self.node.supply
         if cause != "done" and self.work_ns:
-            flops = flops * min(self.node.done_ns(self.start_ns), self.work_ns) // self.work_ns
+            done_ns = self.node.processor.done_ns(self)
+            flops = (
+                flops
+                * min(self.node.done_ns(self.start_ns) if done_ns is None else done_ns, self.work_ns)
+                // self.work_ns
+            )
         kind = self.function.__name__
         energy = None if supply is None else supply.joules_since("compute", self._mark)
         return Event(

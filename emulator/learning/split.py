@@ -108,7 +108,7 @@ def front(
     gradient, and gives the half after the update. ``size`` is the minibatch's, as its cost depends on it.
     """
     names = trained(split, back=False)
-    own, batch = _own(half, names), minibatch(shard, seed, number, split=split, size=size)
+    own, batch = owned(half, names), minibatch(shard, seed, number, split=split, size=size)
     label("data", [shard, batch])
     with bound(split.problem.model, own["weights"], training=True, blocks=blocks(split, back=False)) as model:
         smashed = model(split.problem.normalise(batch.images))
@@ -118,21 +118,21 @@ def front(
     gradient = split.gradient.decode(answer, code_seed(seed, number), tuple(smashed.shape))
     if names:
         gradients = list(torch.autograd.grad(smashed, [own["weights"][name] for name in names], gradient))
-        _descend(own, names, gradients, split)
-    return _detached(own)
+        step(own, names, gradients, split)
+    return detached(own)
 
 
 def back(half: Half, smashed: Encoded, labels: Tensor, seed: int, number: int, *, split: Split) -> tuple[Half, Encoded]:
     """The same minibatch at the server: the half after its update, and the encoded gradient of the smashed data."""
     names = trained(split, back=True)
-    own = _own(half, names)
+    own = owned(half, names)
     values = split.smashed.decode(smashed, code_seed(seed, number), split.shape(len(labels))).requires_grad_()
     with bound(split.problem.model, own["weights"], training=True, blocks=blocks(split, back=True)) as model:
         loss = functional.cross_entropy(model(values), labels)
     wanted = [values, *(own["weights"][name] for name in names)]
     cut_gradient, *gradients = torch.autograd.grad(loss, wanted)
-    _descend(own, names, gradients, split)
-    return _detached(own), split.gradient.encode(cut_gradient, code_seed(seed, number))
+    step(own, names, gradients, split)
+    return detached(own), split.gradient.encode(cut_gradient, code_seed(seed, number))
 
 
 def sizes(plan: Plan, samples: int) -> list[int]:
@@ -159,7 +159,7 @@ def code_seed(seed: int, number: int) -> int:
     return (seed + number) % 2**63
 
 
-def _own(half: Half, names: tuple[str, ...]) -> Half:
+def owned(half: Half, names: tuple[str, ...]) -> Half:
     """The half to train: in the place of the one that was given, so the copy costs neither time nor memory."""
     with unmetered():
         own = {key: clone(values) for key, values in half.items()}
@@ -171,12 +171,14 @@ def _own(half: Half, names: tuple[str, ...]) -> Half:
     return own
 
 
-def _descend(own: Half, names: tuple[str, ...], gradients: list[Tensor], split: Split) -> None:
+def step(own: Half, names: tuple[str, ...], gradients: list[Tensor], split: Split) -> None:
+    """One step of SGD on a half that is one's own, in place."""
     label("gradients", gradients)
     velocity = [own["velocity"][name] for name in names] if split.momentum else []
     with torch.no_grad():
         descend([own["weights"][name] for name in names], gradients, velocity, split)
 
 
-def _detached(own: Half) -> Half:
+def detached(own: Half) -> Half:
+    """A half without the graphs of its training."""
     return {key: {name: tensor.detach() for name, tensor in values.items()} for key, values in own.items()}

@@ -63,7 +63,7 @@ def test_a_scenario_cannot_be_changed() -> None:
 def test_every_default_is_written_out() -> None:
     resolved = build(worlds.data()).resolved()
     assert resolved["seeds"] == {"data": 7, "fleet": 7, "channel": 7, "model": 7, "sampling": 7}
-    assert resolved["server"] == {"profile": "edge-server", "profile_sha256": None}
+    assert resolved["server"] == {"profile": "edge-server", "profile_sha256": None, "discipline": "fifo"}
     assert resolved["data"]["partition"]["min_samples"] == 1
     assert resolved["evaluate"] == {"every": 1, "validation": 0.1, "per_device": False, "samples": None}
     assert resolved["stop"] == {"accuracy": None, "virtual_time": "2 h"}
