@@ -90,7 +90,7 @@ class Verb(Future):
         if self.triggered:
             return
         if isinstance(event.value, Exception):
-            self.break_off(event.value)
+            self._give_up(event.value)
         elif not self._missing:
             self._ready()
 
@@ -98,9 +98,14 @@ class Verb(Future):
         self._inputs = [item.value if isinstance(item, Future) else item for item in self._inputs]
         failed = next((item for item in self._inputs if isinstance(item, Exception)), None)
         if failed is not None:
-            self.break_off(failed)
+            self._give_up(failed)
         else:
             self._begin()
+
+    def _give_up(self, error: Exception) -> None:
+        """An input will never be there: let go of the others, and of the nodes."""
+        self._over("cut off")
+        self.break_off(error)
 
     def _begin(self) -> None:
         raise NotImplementedError

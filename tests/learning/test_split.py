@@ -74,7 +74,7 @@ def plain_train(name: str, weights: Weights, shard: Shard) -> Weights:
     )
     for batch in Batches(shard, SEED, Plan(BATCH)):
         optimiser.zero_grad()
-        functional.cross_entropy(model(whole.normalise(batch.images)), batch.labels).backward()  # type: ignore[no-untyped-call]
+        functional.cross_entropy(model(whole.normalise(batch.images)), batch.labels).backward()
         optimiser.step()
     return dict(model.state_dict())
 
