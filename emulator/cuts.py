@@ -1,7 +1,7 @@
 """What ``emulator check --cuts`` prints: what each cut of a model would ask of the devices, for any protocol's scenario."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from actors.program import resume
@@ -49,8 +49,7 @@ class CutCost:
 def show_cuts(scenario: Scenario) -> None:
     """Two tables, both a row a cut: what it costs, and what it means for each profile of the fleet."""
     samples = _most_samples(scenario)
-    split = split_for(scenario)
-    found = [cost_of(replace(split, problem=replace(split.problem, cut=cut)), samples) for cut in cuts_of(scenario)]
+    found = [cost_of(split_for(scenario, cut), samples) for cut in cuts_of(scenario)]
     size = found[0].size
     header = ("cut", "last block", "device parameters", "FLOPs forward", "FLOPs backward", "smashed", "coded", "below 0",
               "held", "peak memory")  # fmt: skip
@@ -66,13 +65,13 @@ def cuts_of(scenario: Scenario) -> range:
     return range(1, len(summary(scenario.model_spec)))
 
 
-def split_for(scenario: Scenario) -> Split:
-    """Split training as the scenario's protocol would do it; whatever that protocol has no setting for is the default."""
+def split_for(scenario: Scenario, cut: int) -> Split:
+    """Split training as the scenario's protocol would do it at a cut, with defaults for what that has no setting for."""
     given = {
         key: getattr(scenario.protocol, key) for key in SplitTraining.model_fields if hasattr(scenario.protocol, key)
     }
     info = DATASETS[scenario.data.dataset]
-    problem = Problem(scenario.model_spec, Normalisation(info.scale, info.mean, info.std), 1)
+    problem = Problem(scenario.model_spec, Normalisation(info.scale, info.mean, info.std), cut)
     settings = SplitTraining(**({"rounds": 1, "cohort": 1, "learning_rate": 0.1} | given))
     return split_of(problem, settings)
 

@@ -88,6 +88,10 @@ class Plain:
         return {name: sum(n / total * s[name] for n, s in zip(self.samples, states, strict=True)) for name in states[0]}  # type: ignore[misc]
 
 
+def layers(model: nn.Sequential, start: int | None, stop: int | None) -> nn.Sequential:
+    return nn.Sequential(*list(model)[start:stop])
+
+
 def plain_splitfed(plain: Plain) -> Weights:
     weights = plain.start
     for number in (1, 2):
@@ -118,18 +122,18 @@ def plain_sequence(plain: Plain) -> Weights:
 def plain_alternating(plain: Plain) -> Weights:
     """A front each and one back, served by turns; fronts averaged."""
     own, weights = plain.problem.cut, plain.start
-    shared = plain.model(weights)[own:]
+    shared = layers(plain.model(weights), own, None)
     whole = plain.sgd(shared)
     for number in (1, 2):
-        fronts = [plain.model(weights)[:own] for _ in plain.devices]
+        fronts = [layers(plain.model(weights), 0, own) for _ in plain.devices]
         optimisers = [plain.sgd(front) for front in fronts]
         for batches in zip(*(plain.batches(device, number) for device in plain.devices), strict=True):
             for front, optimiser, batch in zip(fronts, optimisers, batches, strict=True):
                 plain.learn(nn.Sequential(*front, *shared), batch, optimiser, whole)
         names = [name for name in weights if int(name.split(".")[0]) < (own or 0)]
-        ends = [dict(plain.model(weights)[:own].state_dict()) | dict(front.state_dict()) for front in fronts]
+        ends = [dict(front.state_dict()) for front in fronts]
         weights = {**weights, **{name: plain.mean(ends)[name] for name in names}}
-        back = nn.Sequential(*plain.model(weights)[:own], *shared)
+        back = nn.Sequential(*layers(plain.model(weights), 0, own), *shared)
         weights = {**dict(back.state_dict()), **{name: weights[name] for name in names}}
     return weights
 
@@ -193,7 +197,7 @@ def test_bytes_of_a_round_by_hand() -> None:
 
 def test_int8_at_the_cut_travels_as_one_byte_and_its_peak_is_overhead() -> None:
     # Smashed: 128 bytes a sample and 4 of overhead a minibatch; the cut gradient has both signs: int8-signed, as much.
-    codecs = {"smashed": {"codec": "int8"}, "cut_gradient": {"codec": "int8-signed"}}
+    codecs: dict[str, Any] = {"smashed": {"codec": "int8"}, "cut_gradient": {"codec": "int8-signed"}}
     played = play(
         split_plan(splitfed_v1, SplitFedV1Settings(rounds=1, cohort=1, learning_rate=0.1, **codecs), cut(MLP, 1), (40,))
     )
@@ -271,7 +275,7 @@ def test_nothing_is_left_behind_round_by_round() -> None:
         seen = []
         for messages in simulation.messages():
             if any(isinstance(message, Round) for message in messages):
-                kept = sum(device.shelf.bytes - device.data.nbytes for device in simulation.world.devices)  # type: ignore[union-attr]
+                kept = sum(d.shelf.bytes - d.data.nbytes for d in simulation.world.devices if d.shelf is not None)
                 seen.append(
                     (simulation.engine.tape.living, len(executor._values), len(simulation.engine.tape._ops), kept)
                 )
