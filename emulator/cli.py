@@ -115,6 +115,7 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="bring a data set or pre-trained weights into the local cache")
     fetch.add_argument("name")
     fetch.set_defaults(command=_fetch)
+    _pretrain_parser(commands.add_parser("pretrain", help="train a model on a scenario's public data, to start from"))
     calibrate = commands.add_parser("calibrate", help="measure this machine as a device profile")
     _calibrate_arguments(calibrate, words)
     for each in (check, listing, schema, fetch, calibrate):
@@ -241,6 +242,32 @@ def _fetch(options: argparse.Namespace) -> int:
     bring = fetch_weights if options.name in PRETRAINED else fetch
     path = bring(options.name, lambda text: print(text, file=sys.stderr))
     print(f"{options.name}: {path}")
+    return 0
+
+
+def _pretrain_parser(parser: argparse.ArgumentParser) -> None:
+    _scenario_arguments(parser)
+    parser.add_argument("--out", type=Path, required=True, help="the file of weights (safetensors)")
+    parser.add_argument("--epochs", type=int, default=20, help="passes over the public data (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=128, help="default: %(default)s")
+    parser.add_argument("--learning-rate", type=float, default=0.01, help="default: %(default)s")
+    parser.add_argument("--debug", action="store_true", help="show where a failure came from")
+    parser.set_defaults(command=_pretrain)
+
+
+def _pretrain(options: argparse.Namespace) -> int:
+    from emulator.pretraining import Pretraining, pretrain
+    from emulator.reading import read_scenario
+
+    if options.epochs < 1 or options.batch_size < 1 or not options.learning_rate > 0:
+        raise UsageError("pretrain: got epochs, batch size or learning rate of zero or less; expected more")
+    if not options.out.parent.is_dir():
+        raise UsageError(f"pretrain: got --out {options.out}; expected a folder that is there")
+    scenario = read_scenario(options.scenario, [*options.overrides, "model.weights=null", "model.weights_sha256=null"])
+    how = Pretraining(options.epochs, options.batch_size, options.learning_rate)
+    with _placed(options.scenario):
+        accuracy = pretrain(scenario, how, options.out, lambda text: print(text, file=sys.stderr))
+    print(f"{options.out}: accuracy {accuracy:.4f} on the test set")
     return 0
 
 

@@ -74,8 +74,8 @@ def draw_fleet(scenario: Scenario) -> tuple[Device, ...]:
 
 def prepare(scenario: Scenario) -> Prepared:
     """Load the data and draw everything. Raises ScenarioError where scenario and data do not fit."""
-    dataset = _dataset(scenario)
-    training, validation = _split(scenario, dataset)
+    dataset = load_data(scenario)
+    training, validation, _ = split_data(scenario, dataset)
     devices = draw_fleet(scenario)
     wiring, rates = try_network(scenario, devices)
     parts = [training[part] for part in _parts(scenario, dataset.y_train[training], devices)]
@@ -110,13 +110,11 @@ def _given(scenario: Scenario) -> dict[str, np.ndarray]:
         )
     except (LookupError, ValueError) as error:
         raise ScenarioError(f"model.weights: {error}") from None
-    if scenario.model.weights_sha256 not in (None, file.sha256):
-        words = f"got sha256 {file.sha256}; expected {scenario.model.weights_sha256}: the file has changed"
-        raise ScenarioError(f"model.weights: {words}")
     return {name: tensor.numpy() for name, tensor in found.items()}
 
 
-def _dataset(scenario: Scenario) -> Dataset:
+def load_data(scenario: Scenario) -> Dataset:
+    """The scenario's data set. Raises ScenarioError where it is not on this machine, or broken."""
     root = Path(scenario.data.root) if scenario.data.root else None
     try:
         return load(scenario.data.dataset, root)
@@ -124,13 +122,16 @@ def _dataset(scenario: Scenario) -> Dataset:
         raise ScenarioError(f"data.dataset: {error}") from None
 
 
-def _split(scenario: Scenario, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+def split_data(scenario: Scenario, dataset: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Training samples that devices hold, those kept for validation, and the public ones, by index."""
     seed = scenario.all_seeds.data
     chosen = np.arange(len(dataset.y_train))
     if scenario.data.samples is not None:
         chosen = np.sort(stream(seed, "samples").permutation(chosen)[: scenario.data.samples])
     kept, held_out = hold_out(dataset.y_train[chosen], scenario.evaluate.validation, stream(seed, "validation"))
-    return chosen[kept], chosen[held_out]
+    training, validation = chosen[kept], chosen[held_out]
+    private, public = hold_out(dataset.y_train[training], scenario.data.public, stream(seed, "public"))
+    return training[private], validation, training[public]
 
 
 def _parts(scenario: Scenario, labels: np.ndarray, devices: tuple[Device, ...]) -> list[np.ndarray]:

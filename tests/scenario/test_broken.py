@@ -287,7 +287,7 @@ CASES = {
         swapped("{name: mlp}", "{name: mlp, cut: 1}"), "model.cut: ", "fedavg has no use for it"
     ),
     "weights that are not there": Case(
-        swapped("{name: mlp}", "{name: mlp, weights: a.pt}"), "model.weights: got a.pt: ", "expected a file of weights"
+        swapped("{name: mlp}", "{name: mlp, weights: a.pt}"), "model.weights: ", "got a.pt; expected a file of weights"
     ),
     "a root for embedded data": Case(
         swapped("digits", "digits\n  root: here"), "data.root: ", 'got "here"; expected none'

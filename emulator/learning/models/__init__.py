@@ -8,14 +8,13 @@ memory: BatchNorm keeps its input and ReLU its result, so the value between them
 the peaks of a step), and PyTorch's in-place ReLU6 even copies its input first.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
 
-from emulator.learning.meter import unmetered
 from emulator.learning.models import deep, small, weights
 from emulator.learning.models.layers import BatchNorm2d
 from emulator.learning.models.weights import WeightSpec
@@ -162,22 +161,16 @@ class BlockRow:
 
 
 def summary(spec: ModelSpec) -> list[BlockRow]:
-    """The model block by block, from one forward pass on meta tensors, which costs a step that asks nothing.
-
-    Raises ValueError as ``build`` does.
-    """
-    with unmetered():
-        return list(_rows(spec))
-
-
-def _rows(spec: ModelSpec) -> Iterator[BlockRow]:
+    """The model block by block, from one forward pass on meta tensors. Raises ValueError as ``build`` does."""
     model = build(spec).eval()
     values = torch.empty((1, *spec.shape), device="meta")
+    rows = []
     for index, block in enumerate(model):
         values = block(values)
         count = sum(parameter.numel() for parameter in block.parameters())
         size = values[0].numel() * values.element_size()
-        yield BlockRow(index, _name(block), count, tuple(values.shape[1:]), size)
+        rows.append(BlockRow(index, _name(block), count, tuple(values.shape[1:]), size))
+    return rows
 
 
 def _name(block: nn.Module) -> str:
