@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from actors.inline import Inline
+from actors.program import Program
 from emulator.blueprint import Blueprint
 from emulator.learning.binding import Weights
 from emulator.learning.evaluation import initial_weights
@@ -282,6 +283,36 @@ def test_nothing_is_left_behind_round_by_round() -> None:
         assert len(seen) == 5
         assert len(set(seen[1:-1])) == 1, (protocol, seen)
         assert seen[2][3] == 0  # nothing but its data on any device
+
+
+class Counting(Inline):
+    """Plays inline and remembers the programs."""
+
+    def play(self, programs: list[Program]) -> None:
+        self.programs = [*getattr(self, "programs", []), *programs]
+        super().play(programs)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "settings"),
+    [
+        (splitfed_v1, SplitFedV1Settings(cohort=3, rounds=3, learning_rate=0.1)),
+        (split_learning, SplitLearningSettings(cohort=3, rounds=3, learning_rate=0.1)),
+    ],
+)
+def test_a_device_round_is_one_program_and_no_step_is_played_twice(protocol: Any, settings: Any) -> None:
+    """3 devices x 3 rounds: a program each, the server's part of the minibatches in it; the server's own are apart."""
+    blueprint = split_plan(protocol, settings, cut(MLP, 1))
+    executor = Counting(holdings(blueprint))
+    play(blueprint, executor)
+    assert [program.lane for program in executor.programs if program.lane >= 0] == [0, 1, 2] * 3
+    steps = [step.op for program in executor.programs for step in program.steps]
+    assert len(steps) == len(set(steps))
+    # Minibatches of 16 from 40, 34 and 18 samples: 3, 3 and 2; each is front, back and resume.
+    found = [
+        step.function.split(":")[1] for program in executor.programs if program.lane >= 0 for step in program.steps
+    ]
+    assert [found.count(name) for name in ("front", "back", "resume")] == [3 * 8] * 3
 
 
 def test_a_device_lost_between_its_passes_leaves_nothing() -> None:
