@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from actors.program import resume
 from actors.values import Spec
 from emulator.devices.processor import seconds
 from emulator.devices.profile import Profile
-from emulator.learning.binding import Weights
+from emulator.learning.binding import Weights, part
 from emulator.learning.datasets import DATASETS, available
 from emulator.learning.meter import Cost
 from emulator.learning.models import build, summary
 from emulator.learning.models.signs import non_negative_cuts
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import Normalisation, shard_spec
-from emulator.learning.split import Split, back, begin, blocks, front, halves
+from emulator.learning.split import Split, begin, blocks, front
 from emulator.learning.tracing import measure
 from emulator.listing import table
 from emulator.memory import rounded
@@ -79,11 +81,10 @@ def split_for(scenario: Scenario, cut: int) -> Split:
 def cost_of(split: Split, samples: int) -> CutCost:
     """What the first minibatch of a device that holds ``samples`` costs at the split's cut."""
     size = min(split.plan.batch_size, samples)
-    mine, theirs = (measure(begin, (half,), {"split": split, "back": number == 1})[0]
-                    for number, half in enumerate(_halves(split)))  # fmt: skip
+    mine = measure(begin, (_front(split),), {"split": split, "back": False})[0]
     shard = shard_spec(samples, split.problem.model.shape)
-    (smashed, labels, waiting), forward = measure(front, (mine, shard, 0, 0), {"split": split, "size": size})
-    (_, gradient), _ = measure(back, (theirs, smashed, labels, 0, 0), {"split": split})
+    (smashed, _, waiting), forward = measure(front, (mine, shard, 0, 0), {"split": split, "size": size})
+    gradient = Spec.of(split.gradient.encode(torch.empty(split.shape(size), device="meta"), 0))
     _, backward = measure(resume, (waiting, gradient), {})
     resident = mine.nbytes + shard.nbytes  # on the device all the time, and in the peak of the forward pass alone
     rows = summary(split.problem.model)[slice(*blocks(split, back=False))]
@@ -94,10 +95,9 @@ def cost_of(split: Split, samples: int) -> CutCost:
     )  # fmt: skip
 
 
-def _halves(split: Split) -> tuple[Spec, Spec]:
+def _front(split: Split) -> Spec:
     weights: Weights = dict(build(split.problem.model).state_dict())
-    parts: tuple[Spec, Spec] = measure(halves, (Spec.of(weights),), {"split": split})[0]
-    return parts
+    return Spec.of(part(weights, *blocks(split, back=False)))
 
 
 def _most_samples(scenario: Scenario) -> int:
