@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from emulator.air import FileSettings
 from emulator.devices.condition import Completeness
@@ -14,6 +14,18 @@ from emulator.devices.presence import Diurnal, Markov, Presence
 from emulator.quantities import Duration, PositiveDuration
 from emulator.section import Section, wrong
 from network.columns import ColumnError
+
+SHORTEST_S, LONGEST_S = 1e-3, 1e9
+
+
+def _sensible(seconds: float) -> float:
+    # A run follows every turn: shorter ones would take it hours; 1e9 s are 31 years.
+    if not SHORTEST_S <= seconds <= LONGEST_S:
+        raise wrong(f"got {seconds:g} s; expected a duration from 1 ms to {LONGEST_S:g} s")
+    return seconds
+
+
+Stay = Annotated[PositiveDuration, AfterValidator(_sensible)]
 
 
 class AlwaysSettings(Section):
@@ -30,8 +42,8 @@ class MarkovSettings(Section):
     """There and away by turns, for exponential times."""
 
     kind: Literal["markov"]
-    mean_on: PositiveDuration
-    mean_off: PositiveDuration
+    mean_on: Stay
+    mean_off: Stay
 
     def build(self, key: int, index: int) -> Presence | None:
         """A chain of its own for each device."""
@@ -43,9 +55,9 @@ class DiurnalSettings(Section):
 
     kind: Literal["diurnal"]
     start: Duration = Field(default=22 * 3600.0, description="after the run's start, in each period")
-    length: PositiveDuration = 8 * 3600.0
+    length: Stay = 8 * 3600.0
     spread: Duration = Field(default=3600.0, description="standard deviation of both ends, drawn for each day")
-    period: PositiveDuration = 24 * 3600.0
+    period: Stay = 24 * 3600.0
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -94,8 +106,8 @@ AvailabilitySettings = Annotated[
 class LoadSettings(Section):
     """Other work on a device, by turns: while it is there, ours goes at ``speed`` times its rate."""
 
-    mean_idle: PositiveDuration
-    mean_busy: PositiveDuration
+    mean_idle: Stay
+    mean_busy: Stay
     speed: float = Field(gt=0, le=1, description="share of the full rate while something else runs")
 
     def build(self, key: int) -> Load:
@@ -123,8 +135,8 @@ class CompletenessSettings(Section):
 class OutageSettings(Section):
     """A cell is out by turns, with all devices in it."""
 
-    mean_up: PositiveDuration
-    mean_down: PositiveDuration
+    mean_up: Stay
+    mean_down: Stay
 
     def build(self, key: int) -> Markov:
         """One process for the cell."""

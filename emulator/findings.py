@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from emulator.nearest import unknown
-from emulator.schema import known_keys
+from emulator.schema import known_keys, known_kinds
 
 Keys = tuple[int | str, ...]
 
@@ -27,7 +27,6 @@ _EXPECTED = {
     "finite_number": "expected a finite number",
     "too_short": "expected at least one entry",
     "string_pattern_mismatch": "expected letters, digits, _ and - (a name may also hold dots), 64 at most",
-    "union_tag_not_found": "expected a mapping with its kind: iid, dirichlet, shards or quantity",
 }
 _BOUNDS = {
     "greater_than_equal": "at least",
@@ -83,6 +82,8 @@ def _words(found: ErrorDetails, keys: Keys, data: object) -> str:
     if kind == "union_tag_invalid":
         context = found["ctx"]
         return unknown(context["tag"], [tag.strip(" '") for tag in context["expected_tags"].split(",")], "a kind")
+    if kind == "union_tag_not_found":
+        return f"got {got}; expected a mapping with its kind: {', '.join(known_kinds(keys, _protocol(data)))}"
     return f"got {got}; {_expected(found)}"
 
 

@@ -95,6 +95,9 @@ def place_findings(group: DeviceGroup, cells: Mapping[str, CellSettings]) -> Ite
             yield f"mobility.cells: {unknown(name, cells, 'a cell under network.cells')}"
         elif cells[name].radio is None:
             yield f"mobility.cells: got {name}, which has no radio; expected cells with one"
+        elif len(roams) > 1 and cells[name].outages is not None:
+            # Presence is worked out before the run, and knows the cell of the start alone.
+            yield f"mobility.cells: got {name}, which has outages; expected cells without, as devices are handed over"
     if roams and group.cell not in roams:
         yield f"mobility.cells: got {', '.join(roams)}; expected the group's own cell {group.cell} among them"
 

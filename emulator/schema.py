@@ -35,11 +35,18 @@ def known_keys(keys: tuple[int | str, ...], protocol: str | None) -> list[str]:
     ``keys`` may hold the tag of a union (a partition's kind) after its key, as pydantic's locations do.
     """
     if keys[:1] == ("protocol",) and protocol in PROTOCOLS:
-        return ["name", *_keys(PROTOCOLS[protocol].settings.model_json_schema(), keys[1:])]
-    return _keys(Scenario.model_json_schema(), keys)
+        return ["name", *_node(PROTOCOLS[protocol].settings.model_json_schema(), keys[1:])["properties"]]
+    return list(_node(Scenario.model_json_schema(), keys)["properties"])
 
 
-def _keys(description: dict[str, Any], keys: tuple[int | str, ...]) -> list[str]:
+def known_kinds(keys: tuple[int | str, ...], protocol: str | None) -> list[str]:
+    """The kinds of block that a scenario takes under ``keys``, as ``known_keys`` takes them."""
+    if keys[:1] == ("protocol",) and protocol in PROTOCOLS:
+        return list(_node(PROTOCOLS[protocol].settings.model_json_schema(), keys[1:])["discriminator"]["mapping"])
+    return list(_node(Scenario.model_json_schema(), keys)["discriminator"]["mapping"])
+
+
+def _node(description: dict[str, Any], keys: tuple[int | str, ...]) -> dict[str, Any]:
     node = description
     for key in keys:
         node = _followed(node, description)
@@ -52,7 +59,7 @@ def _keys(description: dict[str, Any], keys: tuple[int | str, ...]) -> list[str]
             # a mapping from names: of a pattern, or out of a list
             entries = next(iter(node.get("patternProperties", {}).values()), node.get("additionalProperties"))
             node = node.get("properties", {}).get(key, entries)
-    return list(_followed(node, description)["properties"])
+    return _followed(node, description)
 
 
 def _followed(node: dict[str, Any], description: dict[str, Any]) -> dict[str, Any]:

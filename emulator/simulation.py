@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 import simpy
+from simpy.core import EmptySchedule
 
 from actors.inline import Done
 from actors.program import Executor, Pending, Result, resolve
@@ -14,7 +15,7 @@ from actors.values import Tree
 from emulator.blueprint import Blueprint, build_world
 from emulator.observer import Accuracy, evaluation, scores
 from emulator.rows import Decision, Event, Round
-from emulator.tasks import NobodyLeft, Task
+from emulator.tasks import NobodyLeft, ProtocolError, Task
 from emulator.world import Report
 
 
@@ -73,9 +74,8 @@ class Simulation:
         """Play the run: lists of rows in order, and an ``Outcome`` at the very end."""
         main = self._start()
         while not main.triggered and not self._timed_out:
-            self.engine.clock.env.step()
-            if self.engine.clock.failure is not None:
-                raise self.engine.clock.failure
+            if not self._step():
+                break
             if self.world.reports:
                 self._take_reports()
                 stop = yield from self._tell(self.plan.observation.ahead)
@@ -84,9 +84,21 @@ class Simulation:
                     return
         if main.failure is not None and not isinstance(main.failure, NobodyLeft):
             raise main.failure
-        self._deserted = main.failure is not None
+        self._deserted = main.failure is not None or not (main.triggered or self._timed_out)
         stop = yield from self._tell(0, last=True)
         yield self._stopped(stop) if stop is not None else self._ended()
+
+    def _step(self) -> bool:
+        """Whether anything happened: False where nothing ever will, as all devices are gone."""
+        try:
+            self.engine.clock.env.step()
+        except EmptySchedule:
+            if len(self.world.gone) < len(self.world.devices):
+                raise ProtocolError("the protocol waits for what never comes: nothing is under way any more") from None
+            return False
+        if self.engine.clock.failure is not None:
+            raise self.engine.clock.failure
+        return True
 
     def _start(self) -> Task:
         limit_s = self.plan.observation.virtual_time_s

@@ -176,7 +176,10 @@ class Task(Future):
         if event.ok:
             return self._awaited(self._coroutine.send(event.value))
         assert isinstance(event.value, BaseException)
-        return self._awaited(self._coroutine.throw(event.value))
+        try:
+            return self._awaited(self._coroutine.throw(event.value))
+        finally:
+            _strip(event.value)  # who caught it goes on, and its frame would wait for the collector
 
     @staticmethod
     def _awaited(target: Any) -> simpy.Event:
@@ -197,8 +200,7 @@ class Task(Future):
     def _break(self, error: Exception) -> None:
         self.end_ns = self.clock.now_ns
         self._cancel_children()
-        if isinstance(error, DeviceLost):
-            error.__traceback__ = error.__context__ = error.__cause__ = None  # they would keep the frames' values alive
+        _strip(error)
         self.break_off(error)
         self._nobody_awaits(error)
 
@@ -235,6 +237,12 @@ class Task(Future):
         finally:
             self.clock.current = previous
         super().cancel()
+
+
+def _strip(error: BaseException) -> None:
+    """Forget where a loss or a cut was raised: it would keep the frames' values alive."""
+    if isinstance(error, (DeviceLost, Cancelled)):
+        error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
 _ENGINE = frozenset({__name__, "emulator.verbs", "emulator.nodes", "emulator.world", "emulator.gathering"})

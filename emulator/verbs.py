@@ -61,15 +61,17 @@ class Verb(Future):
         self.inputs: tuple[int, ...] = ()
         self._inputs: list[Any] = list(inputs)
         self._missing = 0
+        waited_for = [item for item in inputs if isinstance(item, Future)]
+        for future in waited_for:
+            future.consume()
         lost = next((end for end in self.ends() if end.lost), None)
         if lost is not None:
-            self.break_off(DeviceLost(lost.name))
+            self._give_up(DeviceLost(lost.name))
             return
         for end in self.ends():
             end.under_way[self] = None
-        for item in inputs:
-            if isinstance(item, Future):
-                self._wait_for(item)
+        for future in waited_for:
+            self._wait_for(future)
         if not self._missing:
             self._ready()
 
@@ -77,8 +79,14 @@ class Verb(Future):
         """The nodes without which this verb cannot go on."""
         return (self.node,)
 
+    def _give_up(self, error: Exception) -> None:
+        """It never starts."""
+        self._inputs.clear()
+        for end in self.ends():
+            end.under_way.pop(self, None)
+        self.break_off(error)
+
     def _wait_for(self, future: Future) -> None:
-        future.consume()
         if future.processed:
             return
         self._missing += 1

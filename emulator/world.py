@@ -209,9 +209,15 @@ class World:
         self.lose(device, for_good=True)
 
     def _wake(self) -> None:
+        """Whoever waits for a device goes on when all that come back in this instant are there."""
         waiting, self._return = self._return, None
-        if waiting is not None and not waiting.triggered:
-            waiting.finish(None)
+        if waiting is not None:
+            self._engine.clock.late(lambda: _go_on(waiting))
+
+
+def _go_on(waiting: Future) -> None:
+    if not waiting.triggered:  # nor cut off
+        waiting.finish(None)
 
 
 def _told(node: object) -> bool:

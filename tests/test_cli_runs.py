@@ -112,3 +112,26 @@ def test_a_table_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     for part in ("quickstart: fedavg, done", "virtual time", "run folder"):
         assert part in told.out
     assert "round 3/3" in told.err
+
+
+def test_phones_that_come_and_go_give_the_same_events_without_tensors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["phones_overnight", "protocol.rounds=12", "protocol.local_epochs=1", "data.samples=600"]
+    inline = run([*words, "--inline", "--out", str(tmp_path / "a")], capsys)
+    timed = run([*words, "--timing-only", "--out", str(tmp_path / "b")], capsys)
+    for key in ("events_sha256", "virtual_s", "devices_lost", "device_energy_j", "energy_by_kind"):
+        assert inline[key] == timed[key]
+
+
+def test_phones_overnight_shows_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(["phones_overnight", "--timing-only", "--out", str(tmp_path)], capsys)
+    assert (found["status"], found["rounds"], found["devices_lost"]) == ("done", 60, 10)  # the ten that are in use
+    folder = only_folder(tmp_path)
+    cohorts = pd.read_csv(folder / "rounds.csv")["cohort"]
+    assert (cohorts.iloc[0] < 10, cohorts.iloc[-1]) == (True, 10)
+    events = pd.read_parquet(folder / "events.parquet")
+    assert set(events["cause"]) == {"done", "lost"}
+    assert events.loc[events["cause"] == "lost", "node"].nunique() > 1
+    after = events.groupby("node", observed=True)["end_s"].max()  # in use: their batteries are empty before the end
+    assert all(after.get(f"device-{number:04}", 0.0) < found["virtual_s"] - 600 for number in range(30, 40))

@@ -105,8 +105,8 @@ class Supply:
         self._use(kind, -1)
 
     def joules_since(self, kind: str, mark: float) -> float:
-        """Joules of one user of a kind since its mark."""
-        return (self._advance(kind) - mark) / ATTO
+        """Joules of one user of a kind since its mark. Asking changes nothing, not even how sums are rounded."""
+        return (self._each_now_aj(kind) - mark) / ATTO
 
     def off(self) -> None:
         """Nothing is drawn any more."""
@@ -114,11 +114,14 @@ class Supply:
             self.end("idle")
             self._off = True
 
+    def _each_now_aj(self, kind: str) -> float:
+        users = self._users[kind]
+        passed_ns = int(self._env.now) - self._since_ns[kind]
+        return self._each_aj[kind] + (self._power_nw[kind] * passed_ns / users if users else 0.0)
+
     def _advance(self, kind: str) -> float:
-        now, users = int(self._env.now), self._users[kind]
-        if users:
-            self._each_aj[kind] += self._power_nw[kind] * (now - self._since_ns[kind]) / users
-        self._since_ns[kind] = now
+        self._each_aj[kind] = self._each_now_aj(kind)
+        self._since_ns[kind] = int(self._env.now)
         return self._each_aj[kind]
 
     def _use(self, kind: str, more: int) -> None:

@@ -96,7 +96,9 @@ class Both:
         self.other = other
 
     def at(self, time_ns: int) -> tuple[bool, int | None]:
-        """Both states; look again when either may change."""
+        """Both states; look again when either may change. Where one is over, so are both."""
         (one, first), (other, second) = self.one.at(time_ns), self.other.at(time_ns)
+        if (not one and first is None) or (not other and second is None):
+            return False, None
         times = [then for then in (first, second) if then is not None]
         return one and other, min(times) if times else None

@@ -197,3 +197,8 @@ async def failing(world: Any, problem: Problem, settings: Quiet) -> None:
     value = await world.devices[0].send(value, to=world.server, kind="update")
     await world.read(await world.server.compute(total, value))
     world.report(weights)
+
+
+async def idle(world: Any, problem: Problem, settings: Settings) -> None:
+    """Waits for a letter that nobody writes."""
+    await world.mailbox().get()
