@@ -110,11 +110,6 @@ class Verb(Future):
         else:
             self._begin()
 
-    def _give_up(self, error: Exception) -> None:
-        """An input will never be there: let go of the others, and of the nodes."""
-        self._over("cut off")
-        self.break_off(error)
-
     def _begin(self) -> None:
         raise NotImplementedError
 
