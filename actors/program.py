@@ -4,6 +4,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from inspect import GEN_CLOSED, getgeneratorstate
 from typing import Any, NamedTuple, Protocol
 
 from actors.values import Tree
@@ -73,7 +74,9 @@ class Paused:
 
 
 def resume(paused: Paused, answer: Tree) -> Tree:
-    """Give a waiting step its answer; the step's result. Raises RuntimeError for a step that asks again."""
+    """Give a waiting step its answer; the step's result. Raises RuntimeError for a step that has had one, or asks again."""
+    if getgeneratorstate(paused.generator) == GEN_CLOSED:
+        raise RuntimeError("a step may be answered once only; this one has had its answer")
     try:
         paused.generator.send(answer)
     except StopIteration as stop:

@@ -72,6 +72,11 @@ class Handle:
         """The same data at another node."""
         return Handle(self.tape, self.origin, self.index, self.spec, place)
 
+    @property
+    def answered(self) -> bool:
+        """Whether this is a waiting step that has got its answer: it takes no second one."""
+        return isinstance(self.origin, Op) and self.origin.pause == self.index and self.origin.answered
+
     def reference(self) -> Result | Source:
         """How a program names this value."""
         if isinstance(self.origin, Op):
@@ -100,10 +105,14 @@ class Tape:
     ) -> Op:
         """Append an operation to a lane: ``call`` is (function, inputs, settings), ``about`` (result specs, place).
 
-        Inputs are handles or plain data. Results that come from other lanes are shipped now.
+        Inputs are handles or plain data. Results that come from other lanes are shipped now. Raises ValueError for a second
+        answer to a step that waits.
         """
         function, inputs, settings = call
         specs, place = about
+        twice = next((item.op for item in inputs if isinstance(item, Handle) and item.answered), None)
+        if twice is not None:
+            raise ValueError(f"operation {op} answers operation {twice}, which has got its answer; expected one answer")
         self.need(item for item in inputs if isinstance(item, Handle) and _elsewhere(item, lane))
         references = tuple(item.reference() if isinstance(item, Handle) else item for item in inputs)
         outputs = len(specs) if isinstance(specs, tuple) else None
@@ -187,6 +196,7 @@ class Tape:
             if isinstance(result, Result):
                 source = self._ops[result.op]
                 source.uses[result.output] -= 1
+                source.answered &= source.pause != result.output  # an answer that never was
                 if not source.shipped and source.resolved and not any(source.handles) and not any(source.uses):
                     unneeded.append(source)
                 elif source.shipped:

@@ -104,6 +104,7 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     check.add_argument(
         "--draws", type=int, metavar="N", help="redraw the fleet within the profiles' uncertainties, N times"
     )
+    check.add_argument("--cuts", action="store_true", help="only the model's cuts: what each would ask of the devices")
     check.set_defaults(command=_check)
     listing = commands.add_parser("list", help="what a scenario can name")
     listing.add_argument("what", nargs="?", metavar="protocols|profiles|cells|fleets|datasets|models|weights|scenarios")
@@ -187,7 +188,10 @@ def _check(options: argparse.Namespace) -> int:
     if options.draws is not None and (options.draws < 1 or options.devices is not None):
         got = f"--draws {options.draws}" + (" and --devices" if options.devices is not None else "")
         raise UsageError(f"got {got}; expected one fleet or more to draw, without --devices")
+    if options.cuts and (options.draws is not None or options.devices is not None):
+        raise UsageError("got --cuts with --devices or --draws; expected one of them")
     from emulator.checking import check
+    from emulator.cuts import show_cuts
     from emulator.fleet_report import show_devices
     from emulator.reading import read_scenario
 
@@ -195,6 +199,8 @@ def _check(options: argparse.Namespace) -> int:
     with _placed(options.scenario):
         if options.devices is not None:
             show_devices(scenario, options.devices)
+        elif options.cuts:
+            show_cuts(scenario)
         else:
             check(scenario, options.draws)
     return 0

@@ -13,6 +13,7 @@ from typing import Any
 from actors.inline import Inline, TimingOnly
 from actors.program import Executor, path_of
 from emulator.blueprint import Blueprint
+from emulator.cut_memory import refuse_cut
 from emulator.learning.tracing import warm_up
 from emulator.preparation import Prepared, make_holdings, prepare, shared_arguments
 from emulator.progress import Progress
@@ -67,6 +68,7 @@ def run(scenario: Scenario, options: RunOptions) -> Finished:
     """
     decisions = read_decisions(options.decisions) if options.decisions is not None else None
     prepared = prepare(scenario)
+    refuse_cut(scenario, prepared.plan)
     folder = new_folder(options.out, scenario.name, scenario.sha256())
     records = RunFolder(folder, _header(scenario, options, prepared, decisions))
     progress = Progress(scenario, quiet=options.quiet)

@@ -11,6 +11,7 @@ from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 import scenarios
 from emulator.cell_settings import NetworkSettings
+from emulator.cut_rules import cut_findings
 from emulator.devices.population import CellSpec, GroupSpec
 from emulator.devices.profile import Profile
 from emulator.devices.profile_file import load_profile
@@ -25,7 +26,7 @@ from emulator.fleet_rules import (
 )
 from emulator.fleets import FleetName, expand, fleet_findings
 from emulator.learning.datasets import DATASETS
-from emulator.learning.models import ModelSpec, refusal, summary
+from emulator.learning.models import ModelSpec, refusal
 from emulator.learning.random import stream
 from emulator.nearest import unknown
 from emulator.protocols.catalogue import PROTOCOLS
@@ -149,16 +150,9 @@ class Scenario(Section):
             yield f"model.name: {reason} (data.dataset is {self.data.dataset})"
         splits = PROTOCOLS[self.protocol_name].splits
         if reason is None and splits:
-            yield from self._cut_findings()
+            yield from cut_findings(self.protocol_name, self.protocol, self.model_spec, self.model.cut)
         if self.model.cut is not None and not splits:
             yield f"model.cut: got {self.model.cut}; expected none, as {self.protocol_name} has no use for it"
-
-    def _cut_findings(self) -> Iterator[str]:
-        """A split protocol needs a block on either side."""
-        cut, blocks = self.model.cut, len(summary(self.model_spec))
-        if cut is None or not 0 < cut < blocks:
-            got = "none" if cut is None else str(cut)
-            yield f"model.cut: got {got}; expected 1 to {blocks - 1}, as {self.protocol_name} splits {self.model.name}"
 
     @property
     def protocol_name(self) -> str:

@@ -169,6 +169,11 @@ class Compute(Verb):
         self.start_ns = self.clock.now_ns
         place = Place(self.node.name, self.round, self.start_ns / 1e9, self.line)
         function = path_of(self.function)
+        if any(isinstance(item, Handle) and item.answered for item in self._inputs):
+            self._refuse(
+                ProtocolError(f"{self.line}: {self.node.name} answers a step a second time; expected one answer")
+            )
+            return
         try:
             specs = tuple(item.spec if isinstance(item, Handle) else item for item in self._inputs)
             self._specs, self.cost = measure(self.function, specs, self.settings)

@@ -5,13 +5,16 @@ saved-tensor hooks, the remainder is transient (buffers between operators). The 
 """
 
 from collections.abc import Callable
+from inspect import isgeneratorfunction
 from typing import Any
 
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from actors.values import Spec, Tree
+from actors.program import path_of, resume
+from actors.values import Pause, Tree
 from emulator.learning.meter import Meter
+from emulator.learning.tracing import arguments_of, begin, finish
 
 PARTS = ("weights", "gradients", "optimiser", "saved", "data", "transient")
 
@@ -26,6 +29,7 @@ class Inventory(Meter):
         self._serials: dict[int, int] = {}  # living storages: key -> number
         self._log: list[tuple[int, int]] = []  # (number, bytes gained or lost)
         self._kinds: list[str] = []  # by number
+        self._start = 0  # of the log, from where a peak counts
 
     def __enter__(self) -> "Inventory":
         super().__enter__()
@@ -63,22 +67,44 @@ class Inventory(Meter):
         if serial is not None:
             self._log.append((serial, -size))
 
+    def restart(self) -> None:
+        """Only peaks from now on count."""
+        self._start = len(self._log)
+
     def parts(self) -> dict[str, int]:
         """Bytes of each part at the first moment of the peak."""
-        live = dict.fromkeys(PARTS, 0)
+        live = dict.fromkeys((*PARTS, "given"), 0)
         best, most, total = dict(live), 0, 0
-        for serial, change in self._log:
+        for number, (serial, change) in enumerate(self._log, start=1):
             live[self._kinds[serial]] += change
             total += change
-            if total > most:
+            if total > most and number >= self._start:
                 best, most = dict(live), total
-        return best
+        return {part: best[part] for part in PARTS}
 
 
 def parts(function: Callable[..., Tree], inputs: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, int]:
-    """The parts (bytes) of the peak of ``function(*inputs, **settings)``; ``inputs`` are ``Spec`` or plain data."""
-    arguments = [item.meta() if isinstance(item, Spec) else item for item in inputs]
-    with Inventory() as inventory:
-        inventory.hold(arguments)
-        function(*arguments, **settings)
-        return inventory.parts()
+    """The parts (bytes) of the peak of ``function(*inputs, **settings)``; ``inputs`` are ``Spec`` or plain data.
+
+    Of an answer to a step that waits: what that step was given counts where it lies, and so not here.
+    """
+    inventory = Inventory()
+    if function is resume:
+        _answer(inventory, inputs[0].tree, inputs[1].meta())
+    elif isgeneratorfunction(function):
+        begin(Pause(path_of(function), inputs, tuple(settings.items()), 0), arguments_of(inputs), inventory)
+    else:
+        arguments = arguments_of(inputs)
+        with inventory:
+            inventory.hold(arguments)
+            function(*arguments, **settings)
+    return inventory.parts()
+
+
+def _answer(inventory: Inventory, pause: Pause, answer: Tree) -> None:
+    arguments = arguments_of(pause.inputs)
+    inventory.hold(arguments)
+    inventory.label("given", arguments)
+    generator = begin(pause, arguments, inventory)[0]
+    inventory.restart()
+    finish(generator, answer, inventory)

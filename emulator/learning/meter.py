@@ -78,6 +78,14 @@ class Meter(TorchDispatchMode):
         for tensor in self.tensors(tree):
             self._see(tensor)
 
+    def adopt(self, tree: Tree) -> None:
+        """Tensors in the place of others that are counted already: they cost no memory."""
+        for tensor in self.tensors(tree):
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self._storages:
+                self._storages[storage._cdata] = 0
+                weakref.finalize(storage, self._freed, storage._cdata)
+
     @staticmethod
     def tensors(tree: Tree) -> list[torch.Tensor]:
         """The tensors of a tree."""
@@ -130,6 +138,13 @@ def label(kind: str, tree: Tree) -> None:
     meter = active_meter()
     if meter is not None and meter.detail:
         meter.label(kind, tree)
+
+
+def in_place(tree: Tree) -> None:
+    """A step says that these copies take the place of what it was given: they cost no memory."""
+    meter = active_meter()
+    if meter is not None:
+        meter.adopt(tree)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from torch.nn import functional
 from actors.program import resume as resume
 from emulator.learning.binding import Weights, bound, clone, parameter_names, part
 from emulator.learning.codecs import Codec, Encoded, Float
-from emulator.learning.meter import label, unmetered
+from emulator.learning.meter import in_place, label, unmetered
 from emulator.learning.models import BlockRow, ModelSpec, summary
 from emulator.learning.sgd import Problem, descend
 from emulator.learning.shards import Plan, Shard
@@ -109,12 +109,14 @@ def front(
     """Minibatch ``number`` on the device: yields the encoded smashed data and the labels, is sent the encoded cut
     gradient, and gives the half after the update. ``size`` is the minibatch's, as its cost depends on it.
     """
-    label("data", shard)
     names = trained(split, back=False)
     own, batch = owned(half, names), minibatch(shard, seed, number, split=split, size=size)
+    label("data", [shard, batch])
     with bound(split.problem.model, own["weights"], training=True, blocks=blocks(split, back=False)) as model:
         smashed = model(split.problem.normalise(batch.images))
-    answer = yield split.smashed.encode(smashed, code_seed(seed, number)), batch.labels
+    question = [(split.smashed.encode(smashed, code_seed(seed, number)), batch.labels)]
+    del batch  # what is sent, or of no more use, does not wait for the answer
+    answer = yield question.pop()
     gradient = split.gradient.decode(answer, code_seed(seed, number), tuple(smashed.shape))
     if names:
         gradients = list(torch.autograd.grad(smashed, [own["weights"][name] for name in names], gradient))
@@ -145,7 +147,7 @@ def minibatch(shard: Shard, seed: int, number: int, *, split: Split, size: int) 
     """Minibatch ``number`` of the same order that local training takes its own from (``Batches``)."""
     samples, batch = len(shard.labels), split.plan.batch_size
     if shard.labels.is_meta:
-        chosen = torch.zeros(size, dtype=torch.int64)
+        chosen = torch.zeros(min(size, batch), dtype=torch.int64)  # of a lighter split, which is measured only
     else:
         turn, place = divmod(number, -(-samples // batch))
         generator = np.random.Generator(np.random.PCG64(seed))
@@ -163,6 +165,9 @@ def owned(half: Half, names: tuple[str, ...]) -> Half:
     """The half to train: in the place of the one that was given, so the copy costs neither time nor memory."""
     with unmetered():
         own = {key: clone(values) for key, values in half.items()}
+    in_place(own)
+    label("weights", half["weights"])
+    label("optimiser", half.get("velocity"))
     for name in names:
         own["weights"][name].requires_grad_()
     return own

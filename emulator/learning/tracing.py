@@ -90,7 +90,7 @@ def _trace(function: Callable[..., Tree], inputs: tuple[Any, ...], settings: dic
         return _trace_answer(inputs[0].tree, inputs[1])
     if isgeneratorfunction(function):
         return _trace_question(function, inputs, settings)
-    arguments = [item.meta() if isinstance(item, Spec) else item for item in inputs]
+    arguments = arguments_of(inputs)
     with Meter() as meter:
         meter.hold(arguments)
         out = function(*arguments, **settings)
@@ -105,48 +105,60 @@ def _trace(function: Callable[..., Tree], inputs: tuple[Any, ...], settings: dic
 # it keeps (saved activations) is known. The values that it was given stay where they are and are counted there.
 
 
-def _begun(pause: Pause) -> tuple[Meter, Generator[Any, Any, Tree], Any]:
-    """A step up to its question: the meter, the waiting generator, and what it asked."""
-    arguments = [item.meta() if isinstance(item, Spec) else item for item in pause.inputs]
-    meter = Meter()
+def begin(pause: Pause, arguments: list[Any], meter: Meter) -> tuple[Generator[Any, Any, Tree], Any]:
+    """Run a step up to its question: the waiting generator, and what it asked."""
     with meter:
         meter.hold(arguments)
         generator = resolve(pause.function)(*arguments, **dict(pause.settings))
-        asked = next(generator)
-    return meter, generator, asked
+        return generator, next(generator)
+
+
+def finish(generator: Generator[Any, Any, Tree], answer: Tree, meter: Meter) -> Tree:
+    """Answer a waiting step; its result. The meter counts this part alone. Raises RuntimeError where it asks again."""
+    with meter:
+        meter.ops.clear()
+        meter.hold(answer)
+        meter.peak_bytes = meter.live_bytes
+        try:
+            generator.send(answer)
+        except StopIteration as stop:
+            return stop.value
+    raise RuntimeError("a step may wait for one answer only")
+
+
+def arguments_of(inputs: tuple[Any, ...]) -> list[Any]:
+    """A step's arguments on ``meta``: tensors for specs, plain data as they are."""
+    return [item.meta() if isinstance(item, Spec) else item for item in inputs]
 
 
 def _trace_question(
     function: Callable[..., Tree], inputs: tuple[Any, ...], settings: dict[str, Any]
 ) -> tuple[Any, Cost]:
-    pause = Pause(path_of(function), inputs, tuple(settings.items()), 0)
-    meter, generator, asked = _begun(pause)
-    cost, live = meter.cost(), meter.live_bytes
+    pause, arguments, meter = (
+        Pause(path_of(function), inputs, tuple(settings.items()), 0),
+        arguments_of(inputs),
+        Meter(),
+    )
+    generator, asked = begin(pause, arguments, meter)
+    cost = meter.cost()
     specs = tuple(Spec.of(item) for item in asked) if type(asked) is tuple else (Spec.of(asked),)
-    elsewhere = sum(spec.nbytes for spec in (*inputs, *specs) if isinstance(spec, Spec))
+    del asked  # it leaves, and counts where it lies until then; the inputs count where they are, too
+    kept = meter.live_bytes - _bytes(inputs)
     generator.close()
-    kept = Pause(pause.function, inputs, pause.settings, max(0, live - elsewhere))
-    return (*specs, Spec.of(kept)), cost
+    return (*specs, Spec.of(Pause(pause.function, inputs, pause.settings, kept))), cost
 
 
 def _trace_answer(pause: Pause, answer: Spec) -> tuple[Any, Cost]:
-    meter, generator, asked = _begun(pause)
-    del asked  # it has left
-    given = sum(item.nbytes for item in pause.inputs if isinstance(item, Spec))
-    values = answer.meta()
-    with meter:
-        meter.ops.clear()
-        meter.hold(values)
-        meter.peak_bytes = meter.live_bytes
-        try:
-            generator.send(values)
-        except StopIteration as stop:
-            out = stop.value
-        else:
-            raise RuntimeError("a step may wait for one answer only")
-        specs = tuple(Spec.of(item) for item in out) if type(out) is tuple else Spec.of(out)
+    arguments, meter = arguments_of(pause.inputs), Meter()
+    generator = begin(pause, arguments, meter)[0]
+    out = finish(generator, answer.meta(), meter)
+    specs = tuple(Spec.of(item) for item in out) if type(out) is tuple else Spec.of(out)
     cost = meter.cost()
-    return specs, Cost(cost.ops, cost.flops, cost.bytes, max(0, cost.peak_bytes - given))
+    return specs, Cost(cost.ops, cost.flops, cost.bytes, cost.peak_bytes - _bytes(pause.inputs))
+
+
+def _bytes(inputs: tuple[Any, ...]) -> int:
+    return sum(item.nbytes for item in inputs if isinstance(item, Spec))
 
 
 def warm_up() -> None:

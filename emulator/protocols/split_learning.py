@@ -7,7 +7,7 @@ paper's centralised mode; devices have no link of their own). One round is one t
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end
 from emulator.protocols.split_counter import Counter, Course, PipelinedTraining, train_alone
-from emulator.protocols.split_training import minibatches, split_of, start
+from emulator.protocols.split_training import minibatches, received, split_of, start
 from emulator.protocols.verbs import Node, Value, World
 
 
@@ -17,10 +17,7 @@ class SplitLearningSettings(PipelinedTraining):
 
 async def take_turn(world: World, device: Node, parts: tuple[Value, Value], split: Split) -> tuple[Value, Value]:
     """One device's turn: gives the front's weights and the back, both at the server."""
-    mine = await device.compute(
-        begin, await world.server.send(parts[0], to=device, kind="weights"), split=split, back=False
-    )
-    mine, back = await minibatches(world, device, mine, parts[1], split)
+    mine, back = await minibatches(world, device, await received(world, device, parts[0], split), parts[1], split)
     return await device.send(await device.compute(end, mine), to=world.server, kind="weights"), back
 
 

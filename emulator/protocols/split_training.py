@@ -49,6 +49,12 @@ async def start(world: World, split: Split) -> tuple[Value, Value]:
     return parts
 
 
+async def received(world: World, device: Node, front: Value, split: Split) -> Value:
+    """The front on a device, ready to learn. Give it on without a name: a name keeps it there while others take its place."""
+    weights = await world.server.send(front, to=device, kind="weights")
+    return await device.compute(begin, weights, split=split, back=False)
+
+
 async def minibatches(world: World, device: Node, mine: Value, theirs: Value, split: Split) -> tuple[Value, Value]:
     """A device's minibatches one after another; gives both halves, each where it was."""
     seed = world.seed("batches", device.name, world.round)
@@ -65,6 +71,7 @@ async def minibatch(
     smashed, labels, waiting = await device.compute(front, mine, device.data, seed, number, split=split, size=size)
     up = device.send(smashed, to=world.server, kind="smashed")
     names = device.send(labels, to=world.server, kind="labels")
+    del smashed, labels  # sent is gone
     theirs, gradient = await world.server.compute(back, theirs, up, names, seed, number, near=device, split=split)
     down = world.server.send(gradient, to=device, kind="cut_gradient")
     return await device.compute(resume, waiting, down), theirs
@@ -72,10 +79,7 @@ async def minibatch(
 
 async def round_of(world: World, device: Node, parts: tuple[Value, Value], split: Split) -> tuple[Value, Value]:
     """A device's round with a back of its own at the server: gives both halves' weights, at the server."""
-    mine = await device.compute(
-        begin, await world.server.send(parts[0], to=device, kind="weights"), split=split, back=False
-    )
     theirs = await world.server.compute(begin, parts[1], near=device, split=split, back=True)
-    mine, theirs = await minibatches(world, device, mine, theirs, split)
+    mine, theirs = await minibatches(world, device, await received(world, device, parts[0], split), theirs, split)
     update = await device.send(await device.compute(end, mine), to=world.server, kind="update")
     return update, await world.server.compute(end, theirs, near=device)

@@ -182,7 +182,7 @@ def test_memory_bandwidths_worked_out_again(name: str, gigabytes_per_s: float) -
 BY_RATE = {"convolution": 0.0342, "pooling": 0.0429, "normalisation": 0.0952}
 ON_PROCESSORS = {
     "raspberry-pi-zero-2w", "raspberry-pi-3b", "raspberry-pi-4", "raspberry-pi-5", "orange-pi-5", "coral-dev-board",
-    "aws-deeplens", "qcs6490", "laptop", "phone-low", "phone-mid", "phone-high",
+    "aws-deeplens", "qcs6490", "laptop",
 }  # fmt: skip
 CARRIED = {f"{kind}_bandwidth" for kind in (*BY_RATE, "matmul")} | {"convolution_overhead"}
 

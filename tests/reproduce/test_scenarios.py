@@ -26,3 +26,9 @@ def test_hundreds_300(tmp_path: Path) -> None:
     found = summary("hundreds_300", tmp_path)
     assert found["best_accuracy"] >= 0.72
     assert found["ray_calls"] <= 30 * 30  # at most one a device-round
+
+
+def test_split_cuts(tmp_path: Path) -> None:
+    found = summary("split_cuts", tmp_path)
+    assert found["best_accuracy"] >= 0.95
+    assert found["ray_calls"] <= 15 * 6 + 15 * 3 + 1  # a device-round is one call at most
