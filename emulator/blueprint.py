@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from actors.program import Executor
+from actors.program import Executor, Source, path_of
 from actors.tape import Handle
+from actors.values import Leaf, Spec
 from emulator.attendance import attend
 from emulator.devices.condition import Condition
 from emulator.devices.energy import Battery, Supply
@@ -15,8 +16,9 @@ from emulator.devices.processor import seconds
 from emulator.devices.profile import Profile
 from emulator.engine import Engine
 from emulator.learning.meter import Cost
+from emulator.learning.models import weight_specs
 from emulator.learning.sgd import Problem
-from emulator.learning.shards import shard_source, shard_spec
+from emulator.learning.shards import given_weights, shard_source, shard_spec
 from emulator.nodes import Machine, Node
 from emulator.processors import Discipline
 from emulator.protocols.settings import Settings
@@ -84,6 +86,10 @@ def build_world(plan: Blueprint, executor: Executor) -> tuple[Engine, World]:
         engine.out_of_memory = world.exclude
     for node, condition in zip(devices, conditions, strict=True):
         _furnish(world, node, condition)
+    if plan.problem.given:
+        specs = weight_specs(plan.problem.model)
+        kept = {name: Leaf(specs[name].shape, specs[name].dtype) for name in plan.problem.given}
+        server.give(Handle(engine.tape, Source(path_of(given_weights)), 0, Spec.of(kept), server), 0)
     return engine, world
 
 

@@ -114,6 +114,7 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="bring a data set or pre-trained weights into the local cache")
     fetch.add_argument("name")
     fetch.set_defaults(command=_fetch)
+    _pretrain_parser(commands.add_parser("pretrain", help="train a model on a scenario's public data, to start from"))
     calibrate = commands.add_parser("calibrate", help="measure this machine as a device profile")
     _calibrate_arguments(calibrate, words)
     for each in (check, listing, schema, fetch, calibrate):
@@ -227,8 +228,8 @@ def _schema(_: argparse.Namespace) -> int:
 def _fetch(options: argparse.Namespace) -> int:
     from emulator.learning.datasets import DATASETS
     from emulator.learning.fetch import fetch
-    from emulator.learning.pretrained import PRETRAINED, fetch_weights
     from emulator.nearest import unknown
+    from emulator.pretrained import PRETRAINED, fetch_weights
 
     if options.name not in (*DATASETS, *PRETRAINED):
         raise UsageError("fetch: " + unknown(options.name, (*DATASETS, *PRETRAINED), "a data set or weights"))
@@ -238,17 +239,43 @@ def _fetch(options: argparse.Namespace) -> int:
     return 0
 
 
+def _pretrain_parser(parser: argparse.ArgumentParser) -> None:
+    _scenario_arguments(parser)
+    parser.add_argument("--out", type=Path, required=True, help="the file of weights (safetensors)")
+    parser.add_argument("--epochs", type=int, default=20, help="passes over the public data (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=128, help="default: %(default)s")
+    parser.add_argument("--learning-rate", type=float, default=0.01, help="default: %(default)s")
+    parser.add_argument("--debug", action="store_true", help="show where a failure came from")
+    parser.set_defaults(command=_pretrain)
+
+
+def _pretrain(options: argparse.Namespace) -> int:
+    from emulator.pretraining import Pretraining, pretrain
+    from emulator.reading import read_scenario
+
+    if options.epochs < 1 or options.batch_size < 1 or not options.learning_rate > 0:
+        raise UsageError("pretrain: got epochs, batch size or learning rate of zero or less; expected more")
+    if not options.out.parent.is_dir():
+        raise UsageError(f"pretrain: got --out {options.out}; expected a folder that is there")
+    scenario = read_scenario(options.scenario, [*options.overrides, "model.weights=null", "model.weights_sha256=null"])
+    how = Pretraining(options.epochs, options.batch_size, options.learning_rate)
+    with _placed(options.scenario):
+        accuracy = pretrain(scenario, how, options.out, lambda text: print(text, file=sys.stderr))
+    print(f"{options.out}: accuracy {accuracy:.4f} on the test set")
+    return 0
+
+
 def _calibrate_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Its options come from the file that also runs by itself; it loads torch, so only when it is asked for."""
     if words[:1] == ["calibrate"]:
-        from emulator.calibrate import add_arguments
+        from deploy.calibrate import add_arguments
 
         add_arguments(parser)
     parser.set_defaults(command=_calibrate)
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from emulator.calibrate import calibrate
+    from deploy.calibrate import calibrate
     from emulator.devices.profile import ProfileError
     from emulator.devices.profile_file import read_profile
 

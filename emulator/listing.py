@@ -12,8 +12,8 @@ from emulator.devices.profile_file import load_profile, profile_names
 from emulator.fleets import fleet_names, load_fleet
 from emulator.learning.datasets import DATASETS, available
 from emulator.learning.models import MODELS, ModelSpec, refusal, summary
-from emulator.learning.pretrained import PRETRAINED, pretrained_here
 from emulator.presets import load_preset, preset_names
+from emulator.pretrained import PRETRAINED, pretrained_here
 from emulator.progress import console
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.reading import ScenarioError
@@ -67,8 +67,19 @@ def one_profile(name: str) -> None:
         profile = load_profile(name)
     except ProfileError as error:
         raise ScenarioError(f"list profiles: {error}") from None
-    rows = [(key, source.text, source.kind, source.date, source.source) for key, source in profile.sources]
-    table(f"{name}: {profile.about} (compute: {profile.compute})", ("figure", "value", "kind", "date", "source"), rows)
+    rows = [
+        (
+            key,
+            source.text,
+            f"{source.uncertainty:.0%}" if source.uncertainty else None,
+            source.kind,
+            source.date,
+            source.source,
+        )
+        for key, source in profile.sources
+    ]
+    header = ("figure", "value", "uncertainty", "kind", "date", "source")
+    table(f"{name}: {profile.about} (compute: {profile.compute})", header, rows)
 
 
 def cells() -> None:

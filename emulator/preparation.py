@@ -14,13 +14,16 @@ from emulator.conditions import conditions
 from emulator.devices.population import Device, draw
 from emulator.learning.datasets import DATASETS, Dataset, DatasetInfo, load
 from emulator.learning.dealing import deal
+from emulator.learning.models import weight_specs
 from emulator.learning.partition import class_counts, hold_out, partition
 from emulator.learning.random import stream
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import Holdings, Normalisation
+from emulator.pretrained import open_weights
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.reading import ScenarioError
 from emulator.scenario import Scenario
+from emulator.weight_files import load_into
 from emulator.wiring import Wiring, wire
 from network.topology import Network
 
@@ -36,9 +39,11 @@ class Prepared:
     counts: np.ndarray
     rates: tuple[tuple[float, float], ...]  # down, up: bit/s of each device alone in its cell at the start
 
+    given: dict[str, np.ndarray]  # weights to start from
+
     def holdings(self) -> Holdings:
         """What sources draw on in this process."""
-        return Holdings(self.dataset, self.parts, self.validation)
+        return Holdings(self.dataset, self.parts, self.validation, given=self.given)
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """What each device's actor tells of it."""
@@ -69,8 +74,8 @@ def draw_fleet(scenario: Scenario) -> tuple[Device, ...]:
 
 def prepare(scenario: Scenario) -> Prepared:
     """Load the data and draw everything. Raises ScenarioError where scenario and data do not fit."""
-    dataset = _dataset(scenario)
-    training, validation = _split(scenario, dataset)
+    dataset = load_data(scenario)
+    training, validation, _ = split_data(scenario, dataset)
     devices = draw_fleet(scenario)
     wiring, rates = try_network(scenario, devices)
     parts = [training[part] for part in _parts(scenario, dataset.y_train[training], devices)]
@@ -78,7 +83,7 @@ def prepare(scenario: Scenario) -> Prepared:
     observation = _observation(scenario, info, len(validation))
     plan = _blueprint(scenario, devices, (wiring, tuple(len(part) for part in parts)), observation)
     counts = class_counts(dataset.y_train, parts, info.classes)
-    return Prepared(plan, dataset, tuple(parts), validation, counts, rates)
+    return Prepared(plan, dataset, tuple(parts), validation, counts, rates, _given(scenario))
 
 
 def try_network(scenario: Scenario, devices: tuple[Device, ...]) -> tuple[Wiring, tuple[tuple[float, float], ...]]:
@@ -94,7 +99,22 @@ def try_network(scenario: Scenario, devices: tuple[Device, ...]) -> tuple[Wiring
         raise ScenarioError(f"network.cells: {error}") from None
 
 
-def _dataset(scenario: Scenario) -> Dataset:
+def _given(scenario: Scenario) -> dict[str, np.ndarray]:
+    """The weights that the scenario's file gives, all of them weights of its model. Raises ScenarioError if they are not."""
+    if scenario.model.weights is None:
+        return {}
+    try:
+        file = open_weights(scenario.model.weights)
+        found = load_into(
+            scenario.model_spec, file, [name for name in weight_specs(scenario.model_spec) if name in file.tensors]
+        )
+    except (LookupError, ValueError) as error:
+        raise ScenarioError(f"model.weights: {error}") from None
+    return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+def load_data(scenario: Scenario) -> Dataset:
+    """The scenario's data set. Raises ScenarioError where it is not on this machine, or broken."""
     root = Path(scenario.data.root) if scenario.data.root else None
     try:
         return load(scenario.data.dataset, root)
@@ -102,13 +122,16 @@ def _dataset(scenario: Scenario) -> Dataset:
         raise ScenarioError(f"data.dataset: {error}") from None
 
 
-def _split(scenario: Scenario, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+def split_data(scenario: Scenario, dataset: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Training samples that devices hold, those kept for validation, and the public ones, by index."""
     seed = scenario.all_seeds.data
     chosen = np.arange(len(dataset.y_train))
     if scenario.data.samples is not None:
         chosen = np.sort(stream(seed, "samples").permutation(chosen)[: scenario.data.samples])
     kept, held_out = hold_out(dataset.y_train[chosen], scenario.evaluate.validation, stream(seed, "validation"))
-    return chosen[kept], chosen[held_out]
+    training, validation = chosen[kept], chosen[held_out]
+    private, public = hold_out(dataset.y_train[training], scenario.data.public, stream(seed, "public"))
+    return training[private], validation, training[public]
 
 
 def _parts(scenario: Scenario, labels: np.ndarray, devices: tuple[Device, ...]) -> list[np.ndarray]:
@@ -137,7 +160,8 @@ def _blueprint(
 ) -> Blueprint:
     wiring, samples = given
     info = DATASETS[scenario.data.dataset]
-    problem = Problem(scenario.model_spec, Normalisation(info.scale, info.mean, info.std), scenario.model.cut)
+    normalise = Normalisation(info.scale, info.mean, info.std)
+    problem = Problem(scenario.model_spec, normalise, scenario.model.cut, tuple(_given(scenario)))
     entry = path_of(PROTOCOLS[scenario.protocol_name].run)
     return Blueprint(
         entry, scenario.protocol, problem, scenario.all_seeds, devices, samples,
@@ -148,11 +172,11 @@ def _blueprint(
 
 def make_holdings(
     facts: dict[str, Any], x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y_test: np.ndarray,
-    parts: tuple[np.ndarray, ...], validation: np.ndarray, *, device: str,
+    parts: tuple[np.ndarray, ...], validation: np.ndarray, given: dict[str, np.ndarray] | None = None, *, device: str,
 ) -> Holdings:  # fmt: skip
     """Holdings in an actor's process, from arrays in Ray's shared memory."""
     dataset = Dataset(**facts, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
-    return Holdings(dataset, parts, validation, device)
+    return Holdings(dataset, parts, validation, device, given or {})
 
 
 def shared_arguments(prepared: Prepared) -> tuple[Any, ...]:
@@ -160,4 +184,10 @@ def shared_arguments(prepared: Prepared) -> tuple[Any, ...]:
     data = prepared.dataset
     facts = {key: getattr(data, key) for key in ("name", "classes", "shape", "scale", "mean", "std")}
     arrays = (data.x_train, data.y_train, data.x_test, data.y_test)
-    return (facts, *(np.ascontiguousarray(array) for array in arrays), prepared.parts, prepared.validation)
+    return (
+        facts,
+        *(np.ascontiguousarray(array) for array in arrays),
+        prepared.parts,
+        prepared.validation,
+        prepared.given,
+    )

@@ -1,8 +1,9 @@
 """The sections of a scenario: closed, frozen, finite, strict about types; every default is written here."""
 
-from typing import Annotated, Literal, Self, cast
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from emulator.air import TraceSettings, TrackSettings
@@ -10,8 +11,9 @@ from emulator.condition_settings import AvailabilitySettings, CompletenessSettin
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import MODELS
 from emulator.learning.partition import Iid, PartitionSettings
+from emulator.pretrained import PRETRAINED
 from emulator.quantities import Duration, Length, PositiveDuration, PositiveLength, Rate, Speed
-from emulator.section import DIGEST, PROFILE, Profiled, ProfileName, Section, known, wrong
+from emulator.section import DIGEST, PROFILE, Profiled, ProfileName, Section, known, with_digest, wrong
 from emulator.spreads import Figure, SpreadSettings
 
 Count = Annotated[int, Field(ge=1)]
@@ -38,6 +40,12 @@ class DataSettings(Section):
     dataset: DatasetName = Field(description="name of a data set (emulator list datasets)")
     root: str | None = Field(default=None, description="folder with the data set's standard files, not the cache")
     samples: Count | None = Field(default=None, description="use only so many training samples, drawn by seed")
+    public: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the training data that no device holds: emulator pretrain uses it",
+    )
     partition: PartitionSettings = Field(default=Iid(kind="iid"), description="how samples are given to devices")
     speed_correlation: float | None = Field(
         default=None, ge=-1, le=1, description="of data quantity and speed (Gaussian copula); absent: as partitioned"
@@ -45,11 +53,37 @@ class DataSettings(Section):
 
 
 class ModelSettings(Section):
-    """Which model is trained; ``cut`` and ``weights`` are refused where the protocol has no use for them."""
+    """Which model is trained; ``cut`` is refused where the protocol has no use for it."""
 
     name: ModelName = Field(description="name of a model (emulator list models)")
     cut: int | None = Field(default=None, ge=0, description="blocks on the device; only where the protocol splits")
-    weights: str | None = Field(default=None, description="weights to start from; only where the protocol takes them")
+    weights: str | None = Field(
+        default=None, description="weights to start from: a file, or a name (emulator list weights); the rest is drawn"
+    )
+    weights_sha256: str | None = Field(
+        default=None, description="of the file; written when resolved, checked when given"
+    )
+    batch_statistics: bool = Field(
+        default=False, description="BatchNorm normalises by the batch at hand, in evaluation too, as in EcoFed"
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _there(cls, chosen: str | None) -> str | None:
+        if chosen is not None and chosen not in PRETRAINED and not Path(chosen).is_file():
+            raise wrong(f"got {chosen}; expected a file of weights, or one of {', '.join(PRETRAINED)}")
+        return chosen
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sum_up(cls, data: Any) -> Any:
+        """Write the digest of the weights' file down, so that the scenario's hash covers them."""
+        chosen = data.get("weights") if isinstance(data, dict) else None
+        if isinstance(chosen, str) and chosen in PRETRAINED:
+            return {**data, "weights_sha256": PRETRAINED[chosen].sha256}
+        if isinstance(chosen, str) and Path(chosen).is_file():
+            return with_digest(data, "weights", "weights_sha256")
+        return data
 
 
 class MobilitySettings(Section):

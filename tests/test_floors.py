@@ -15,7 +15,7 @@ ROOMS: dict[str, tuple[set[str], set[str] | None]] = {
     "actors": ({"actors"}, {"torch", "numpy", "ray"}),
     "emulator/learning": (
         {"emulator.learning", "actors.program", "actors.values"},
-        {"torch", "numpy", "pydantic", "PIL", "safetensors"},
+        {"torch", "numpy", "pydantic", "PIL"},
     ),
     "emulator/devices": ({"emulator.devices", "network"}, {"numpy", "simpy", "yaml"}),
     "emulator/protocols": ({"emulator.protocols", "emulator.learning"}, {"pydantic"}),

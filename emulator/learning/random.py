@@ -22,6 +22,12 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed_of(seed, *names)))
 
 
+def choose(seed: int, count: int, of: int, *, again: bool = False) -> list[int]:
+    """``count`` numbers below ``of``, drawn from ``seed``: each once at most, or with replacement."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    return [int(number) for number in generator.choice(of, size=count, replace=again)]
+
+
 def _encoded(name: str | int) -> str:
     if isinstance(name, str):
         return "str:" + name.replace("\x1b", "\x1b0").replace("\x1f", "\x1b1")

@@ -23,6 +23,7 @@ class Problem:
     model: ModelSpec
     normalise: Normalisation
     cut: int | None = None  # blocks on the device, where a protocol splits
+    given: tuple[str, ...] = ()  # names of the weights that a scenario gives to start from
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ class Holdings:
     parts: tuple[np.ndarray, ...]
     validation: np.ndarray
     device: str = "cpu"
+    given: dict[str, np.ndarray] = field(default_factory=dict)  # weights to start from
     shards: dict[int, Shard] = field(default_factory=dict, compare=False)  # those cut out so far in this process
 
     def shard(self, index: np.ndarray) -> Shard:
@@ -63,6 +64,11 @@ def device_shard(holdings: Holdings, *, device: int) -> Shard:
     if found is None:
         found = holdings.shards[device] = holdings.shard(holdings.parts[device])
     return found
+
+
+def given_weights(holdings: Holdings) -> dict[str, torch.Tensor]:
+    """The weights that a scenario gives to start from."""
+    return {name: torch.from_numpy(array).to(holdings.device) for name, array in holdings.given.items()}
 
 
 def chunk(holdings: Holdings, *, split: str, start: int, stop: int) -> Shard:

@@ -18,7 +18,7 @@ from actors.program import resume as resume
 from emulator.learning.binding import Weights, bound, clone, parameter_names, part
 from emulator.learning.codecs import Codec, Encoded, Float
 from emulator.learning.meter import label, unmetered
-from emulator.learning.models import summary
+from emulator.learning.models import BlockRow, ModelSpec, summary
 from emulator.learning.sgd import Problem, descend
 from emulator.learning.shards import Plan, Shard
 
@@ -47,7 +47,7 @@ class Split:
 
     def shape(self, size: int) -> tuple[int, ...]:
         """Shape of the smashed data of a minibatch."""
-        return (size, *summary(self.problem.model)[self.cut - 1].shape)
+        return (size, *_blocks(self.problem.model)[self.cut - 1].shape)
 
     def lighter(self) -> Iterator[tuple[str, "Split"]]:
         """Half the batch size, and half of that, down to one."""
@@ -58,9 +58,16 @@ class Split:
 
 
 @cache
+def _blocks(model: ModelSpec) -> list[BlockRow]:
+    """The model's blocks: found by a forward pass of the platform's own, which no device does."""
+    with unmetered():
+        return summary(model)
+
+
+@cache
 def blocks(split: Split, *, back: bool) -> tuple[int, int]:
     """The blocks of one half."""
-    count = len(summary(split.problem.model))
+    count = len(_blocks(split.problem.model))
     return (split.cut, count) if back else (0, split.cut)
 
 
@@ -104,28 +111,28 @@ def front(
     """
     label("data", shard)
     names = trained(split, back=False)
-    own, batch = _own(half, names), minibatch(shard, seed, number, split=split, size=size)
+    own, batch = owned(half, names), minibatch(shard, seed, number, split=split, size=size)
     with bound(split.problem.model, own["weights"], training=True, blocks=blocks(split, back=False)) as model:
         smashed = model(split.problem.normalise(batch.images))
     answer = yield split.smashed.encode(smashed, code_seed(seed, number)), batch.labels
     gradient = split.gradient.decode(answer, code_seed(seed, number), tuple(smashed.shape))
     if names:
         gradients = list(torch.autograd.grad(smashed, [own["weights"][name] for name in names], gradient))
-        _descend(own, names, gradients, split)
-    return _detached(own)
+        step(own, names, gradients, split)
+    return detached(own)
 
 
 def back(half: Half, smashed: Encoded, labels: Tensor, seed: int, number: int, *, split: Split) -> tuple[Half, Encoded]:
     """The same minibatch at the server: the half after its update, and the encoded gradient of the smashed data."""
     names = trained(split, back=True)
-    own = _own(half, names)
+    own = owned(half, names)
     values = split.smashed.decode(smashed, code_seed(seed, number), split.shape(len(labels))).requires_grad_()
     with bound(split.problem.model, own["weights"], training=True, blocks=blocks(split, back=True)) as model:
         loss = functional.cross_entropy(model(values), labels)
     wanted = [values, *(own["weights"][name] for name in names)]
     cut_gradient, *gradients = torch.autograd.grad(loss, wanted)
-    _descend(own, names, gradients, split)
-    return _detached(own), split.gradient.encode(cut_gradient, code_seed(seed, number))
+    step(own, names, gradients, split)
+    return detached(own), split.gradient.encode(cut_gradient, code_seed(seed, number))
 
 
 def sizes(plan: Plan, samples: int) -> list[int]:
@@ -152,7 +159,7 @@ def code_seed(seed: int, number: int) -> int:
     return (seed + number) % 2**63
 
 
-def _own(half: Half, names: tuple[str, ...]) -> Half:
+def owned(half: Half, names: tuple[str, ...]) -> Half:
     """The half to train: in the place of the one that was given, so the copy costs neither time nor memory."""
     with unmetered():
         own = {key: clone(values) for key, values in half.items()}
@@ -161,12 +168,14 @@ def _own(half: Half, names: tuple[str, ...]) -> Half:
     return own
 
 
-def _descend(own: Half, names: tuple[str, ...], gradients: list[Tensor], split: Split) -> None:
+def step(own: Half, names: tuple[str, ...], gradients: list[Tensor], split: Split) -> None:
+    """One step of SGD on a half that is one's own, in place."""
     label("gradients", gradients)
     velocity = [own["velocity"][name] for name in names] if split.momentum else []
     with torch.no_grad():
         descend([own["weights"][name] for name in names], gradients, velocity, split)
 
 
-def _detached(own: Half) -> Half:
+def detached(own: Half) -> Half:
+    """A half without the graphs of its training."""
     return {key: {name: tensor.detach() for name, tensor in values.items()} for key, values in own.items()}

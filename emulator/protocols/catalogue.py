@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from emulator.protocols.ecofed import EcoFedSettings, ecofed
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.fedprox import FedProxSettings, fedprox
@@ -35,6 +36,12 @@ PROTOCOLS: dict[str, Entry] = {
         SplitLearningSettings,
         split_learning,
         "devices take turns at one split model (Gupta & Raskar 2018)",
+        splits=True,
+    ),
+    "ecofed": Entry(
+        EcoFedSettings,
+        ecofed,
+        "frozen pre-trained front, int8 smashed data, replay buffer (Wu et al. 2024)",
         splits=True,
     ),
     "splitfed_v1": Entry(

@@ -13,9 +13,12 @@ def local_sgd(problem: Problem, settings: LocalTraining, *, mu: float = 0.0) -> 
     return LocalSGD(problem, plan, settings.learning_rate, settings.momentum, settings.weight_decay, mu)
 
 
-async def start(world: World, problem: Problem) -> Value:
-    """The weights that everybody starts from; set-up costs no virtual time."""
-    return await world.server.compute(initial_weights, world.seed("initial"), model=problem.model)
+async def start(world: World, problem: Problem, *, blocks: tuple[int, int] | None = None) -> Value:
+    """The weights that everybody starts from: those given (in ``blocks``, if told), the rest drawn; free of time."""
+    given = (world.server.data,) if problem.given else ()
+    return await world.server.compute(
+        initial_weights, world.seed("initial"), *given, model=problem.model, blocks=blocks
+    )
 
 
 async def client(

@@ -4,10 +4,10 @@ from pydantic import Field
 
 from emulator.learning.codecs import CodecSettings, codec_of
 from emulator.learning.codecs.settings import PlainCodec
-from emulator.learning.evaluation import initial_weights
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import Plan
 from emulator.learning.split import Split, back, begin, end, front, halves, resume, sizes
+from emulator.protocols.local_training import start as initial
 from emulator.protocols.settings import LocalTraining
 from emulator.protocols.verbs import Node, Value, World
 
@@ -32,7 +32,7 @@ def split_of(problem: Problem, settings: SplitTraining) -> Split:
 
 async def start(world: World, split: Split) -> tuple[Value, Value]:
     """Front and back that everybody starts from; set-up costs no virtual time."""
-    weights = await world.server.compute(initial_weights, world.seed("initial"), model=split.problem.model)
+    weights = await initial(world, split.problem)
     parts: tuple[Value, Value] = await world.server.compute(halves, weights, split=split)
     return parts
 

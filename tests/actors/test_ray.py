@@ -1,6 +1,7 @@
 """The same hashes on Ray as inline, whatever the placement; healing after a death; errors that tell where."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from emulator.devices.presence import Markov
 from emulator.devices.profile import Throttling
 from emulator.learning.tracing import warm_up
 from emulator.preparation import make_holdings
+from emulator.protocols.ecofed import EcoFedSettings, ecofed
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.settings import RoundSettings
 from emulator.run import simulate
 from tests.world.protocols import Deadline, Marked, Quiet, asynchronous, deadline, failing, mortal, reading
-from tests.worlds import CNN, DIGITS, Played, fleet, holdings, plan, play
+from tests.worlds import CNN, DIGITS, Played, fleet, holdings, plan, play, time_only
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -155,3 +157,16 @@ def test_devices_that_come_and_go_tell_the_same_everywhere() -> None:
     assert inline.end.devices_lost > 0
     assert remote.end.joules == inline.end.joules
     assert inline.end.joules is not None
+
+
+def test_ecofed_is_the_same_everywhere() -> None:
+    """Its buffer lives beside the devices that filled it, round after round."""
+    problem = replace(CNN, cut=2)
+    settings = EcoFedSettings(rounds=5, cohort=3, batch_size=16, learning_rate=0.05, momentum=0.9)
+    blueprint = plan(ecofed, settings, fleet(5), problem=problem)
+    remote, inline = on_ray(blueprint, 3), play(blueprint)
+    same(remote, inline)
+    assert time_only(blueprint).events == inline.events
+    assert remote.end.calls <= 5 * (
+        3 + 2 + 3
+    )  # a call a client, the server's average and what it waits for, evaluation

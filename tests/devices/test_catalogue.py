@@ -177,6 +177,35 @@ def test_memory_bandwidths_worked_out_again(name: str, gigabytes_per_s: float) -
     assert load_profile(name).memory_bandwidth_bytes_per_s == pytest.approx(gigabytes_per_s * 1e9, rel=0.02)
 
 
+# Figures by class of operators, carried over from one x86 core (docs/calibration.md: medians of five calibrations), to every
+# profile that trains on a processor; 1% for rounding. By instructions: bytes for each FLOP of the compute rate.
+BY_RATE = {"convolution": 0.0342, "pooling": 0.0429, "normalisation": 0.0952}
+ON_PROCESSORS = {
+    "raspberry-pi-zero-2w", "raspberry-pi-3b", "raspberry-pi-4", "raspberry-pi-5", "orange-pi-5", "coral-dev-board",
+    "aws-deeplens", "qcs6490", "laptop", "phone-low", "phone-mid", "phone-high",
+}  # fmt: skip
+CARRIED = {f"{kind}_bandwidth" for kind in (*BY_RATE, "matmul")} | {"convolution_overhead"}
+
+
+@pytest.mark.parametrize("name", sorted(ON_PROCESSORS))
+def test_figures_by_class_worked_out_again(name: str) -> None:
+    profile, sources = load_profile(name), dict(load_profile(name).sources)
+    for kind, share in BY_RATE.items():
+        found = getattr(profile, f"{kind}_bytes_per_s")
+        assert found == pytest.approx(profile.flop_per_s * share, rel=0.01), kind
+        assert found <= profile.memory_bandwidth_bytes_per_s, kind
+    assert profile.matmul_bytes_per_s == pytest.approx(profile.memory_bandwidth_bytes_per_s * 0.26, rel=0.01)
+    assert profile.convolution_overhead_s == pytest.approx(profile.overhead_s * 10.7, rel=0.01)
+    assert {(sources[key].kind, sources[key].uncertainty) for key in CARRIED} == {("derived", 0.5)}
+
+
+@pytest.mark.parametrize("name", sorted(set(profile_names()) - ON_PROCESSORS))
+def test_no_other_profile_has_figures_by_class(name: str) -> None:
+    assert not {
+        key for key, _ in load_profile(name).sources if key.startswith(("conv", "matmul", "pool", "norm", "elem"))
+    }
+
+
 @pytest.mark.parametrize(("board", "minutes"), [("jetson-nano", 16), ("raspberry-pi", 30), ("deeplens", 80)])
 def test_elfish_boards_take_the_minutes_of_the_paper(board: str, minutes: int) -> None:
     """One epoch over 10,000 images in batches of 32 is 10,000 x 2 x 225,533,952 FLOP (worked out beside the model)."""

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from emulator.learning.datasets import available, load
 from emulator.learning.models import ModelSpec, build, initial_weights
-from emulator.learning.pretrained import IMAGENET, open_weights, pretrained_here
-from emulator.learning.weight_files import front_names, load_into
+from emulator.pretrained import IMAGENET, open_weights, pretrained_here
+from emulator.weight_files import front_names, load_into
 from tests.learning.mobilenet_reference import features
 
 NAME = "mobilenetv2-imagenet"

@@ -286,8 +286,8 @@ CASES = {
     "a cut for no split": Case(
         swapped("{name: mlp}", "{name: mlp, cut: 1}"), "model.cut: ", "fedavg has no use for it"
     ),
-    "weights for no start": Case(
-        swapped("{name: mlp}", "{name: mlp, weights: a.pt}"), "model.weights: ", "no use for it"
+    "weights that are not there": Case(
+        swapped("{name: mlp}", "{name: mlp, weights: a.pt}"), "model.weights: ", "got a.pt; expected a file of weights"
     ),
     "a root for embedded data": Case(
         swapped("digits", "digits\n  root: here"), "data.root: ", 'got "here"; expected none'

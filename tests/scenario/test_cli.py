@@ -14,7 +14,7 @@ from emulator.cli import main
 from emulator.devices.profile_file import profile_names
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import MODELS
-from emulator.learning.pretrained import PRETRAINED
+from emulator.pretrained import PRETRAINED
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.reading import read_scenario
 from tests.scenario import worlds

@@ -31,7 +31,7 @@ BEYOND = {
     "a factor on a radio's rate", "a draw that leaves no memory", "a Zipf law without ranks", "values from nowhere",
     "a file of values that is not there", "a profile that is not there", "a digest of a shipped profile",
     "a fleet beside other devices",
-    "a cut for no split", "weights for no start", "a root for embedded data",
+    "a cut for no split", "weights that are not there", "a root for embedded data",
 }  # fmt: skip
 YAML_ALONE = list(CASES)[list(CASES).index("empty file") :]
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from emulator.learning.models import deep, small, weights
+from emulator.learning.models.layers import BatchNorm2d
 from emulator.learning.models.weights import WeightSpec
 
 Shape = tuple[int, int, int]
@@ -26,11 +27,15 @@ ECOFED = "Wu et al., EcoFed, IEEE TPDS 35(3), 2024 (arXiv 2304.05495), the shape
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model for images of ``shape`` (C, H, W) and so many classes."""
+    """A model for images of ``shape`` (C, H, W) and so many classes.
+
+    ``batch_statistics``: BatchNorm always normalises by the batch at hand; its running statistics are of no matter then.
+    """
 
     name: str
     classes: int
     shape: Shape
+    batch_statistics: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,9 @@ def build(spec: ModelSpec, device: str = "meta") -> nn.Sequential:
         raise ValueError(f"model: {reason}")
     with torch.device("meta"):
         model = MODELS[spec.name].build(spec.shape, spec.classes)
+    for layer in model.modules():
+        if isinstance(layer, BatchNorm2d):
+            layer.batch_statistics = spec.batch_statistics
     return model if device == "meta" else model.to_empty(device=device)
 
 

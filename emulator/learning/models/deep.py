@@ -127,7 +127,7 @@ def mobilenetv2(shape: Shape, classes: int) -> nn.Sequential:
     """MobileNetV2 1.0 (Sandler et al. 2018, table 2), stem of stride 2, layer order as in torchvision.
 
     Without the classifier's dropout of 0.2 (torchvision's choice, not in the paper's table). Nothing else differs: the
-    blocks before the classifier take published ImageNet weights as they are (``emulator.learning.pretrained``), for
+    blocks before the classifier take published ImageNet weights as they are (``emulator.pretrained``), for
     images of any accepted size. Of a 32x32 image, halved five times, the last of them leaves 1x1.
     """
     blocks: list[nn.Module] = [nn.Sequential(*conv_bn(shape[0], 32, stride=2), nn.ReLU6())]

@@ -13,13 +13,18 @@ class BatchNorm2d(nn.BatchNorm2d):
     as a device whose last minibatch has one sample must go on (PyTorch raises there).
     """
 
+    batch_statistics = False  # always those of the batch, in evaluation too, as EcoFed's authors do
+
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
         self.register_buffer("num_batches_tracked", None)
 
     def forward(self, input: Tensor) -> Tensor:
         """[n, C, H, W] to the same shape."""
-        if self.training and input.numel() == input.shape[1]:
+        several = input.numel() > input.shape[1]
+        if self.batch_statistics and several:
+            return nn.functional.batch_norm(input, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        if (self.training or self.batch_statistics) and not several:
             statistics = (self.running_mean, self.running_var)
             return nn.functional.batch_norm(input, *statistics, self.weight, self.bias, training=False, eps=self.eps)
         return super().forward(input)

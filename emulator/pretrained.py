@@ -11,7 +11,7 @@ from emulator.learning.datasets import cache_folder
 from emulator.learning.fetch import FetchFailed, Package, Report, download
 from emulator.learning.models import ModelSpec
 from emulator.learning.shards import Normalisation
-from emulator.learning.weight_files import (
+from emulator.weight_files import (
     WeightFile,
     WeightsBroken,
     WeightsMissing,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from emulator.learning.fetch import FetchFailed
 from emulator.learning.models import ModelSpec, build, initial_weights
-from emulator.learning.pretrained import (
+from emulator.pretrained import (
     IMAGENET,
     PRETRAINED,
     PretrainedInfo,
@@ -25,7 +25,7 @@ from emulator.learning.pretrained import (
     open_weights,
     pretrained_info,
 )
-from emulator.learning.weight_files import WeightsMissing, front_names, load_into, read, save
+from emulator.weight_files import WeightsMissing, front_names, load_into, read, save
 from tests.learning.mobilenet_reference import features
 
 MOBILENET = PRETRAINED["mobilenetv2-imagenet"]
@@ -197,7 +197,7 @@ def test_the_cache(tmp_path: Path) -> None:
     """
     code = (
         "from emulator.learning.fetch import FetchFailed\n"
-        "from emulator.learning.pretrained import fetch_weights, open_weights, pretrained_here, pretrained_path\n"
+        "from emulator.pretrained import fetch_weights, open_weights, pretrained_here, pretrained_path\n"
         "def tell():\n"
         "    try:\n        open_weights(name)\n"
         "    except (LookupError, ValueError) as error:\n        print(pretrained_here(name), error)\n"

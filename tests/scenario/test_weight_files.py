@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from emulator.learning.models import ModelSpec, initial_weights, weight_specs
-from emulator.learning.weight_files import (
+from emulator.weight_files import (
     WeightFile,
     WeightsBroken,
     WeightsMissing,

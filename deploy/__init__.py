@@ -1,0 +1,1 @@
+"""What is carried to devices: files that run there by themselves."""

@@ -1,0 +1,170 @@
+"""EcoFed: bytes as published, schedule, buffer, aggregation; numbers of ``papers`` notes worked out in the comments."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from emulator.learning.models import ModelSpec
+from emulator.learning.sgd import Problem
+from emulator.learning.shards import Normalisation
+from emulator.protocols.ecofed import EcoFedSettings, ecofed
+from emulator.protocols.fedavg import FedAvgSettings, fedavg
+from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
+from tests.worlds import CNN, Played, fleet, plan, play, time_only
+
+SIZE: dict[str, Any] = {"cohort": 20, "batch_size": 10, "learning_rate": 0.01, "momentum": 0.9}
+SPLIT = Problem(CNN.model, CNN.normalise, cut=2)
+
+
+def shapes(model: str) -> Problem:
+    """A model for CIFAR-10, cut after the second block as in the authors' code."""
+    return Problem(ModelSpec(model, 10, (3, 32, 32), True), Normalisation(255.0, (0.5,) * 3, (0.5,) * 3), cut=2)
+
+
+def moved(protocol: Any, settings: Any, model: str) -> Played:
+    """The clock alone: 100 clients of 500 samples."""
+    return time_only(plan(protocol, settings, fleet(100), problem=shapes(model), samples=(500,) * 100))
+
+
+def payload(played: Played) -> float:
+    """Payload bytes a round, both ways."""
+    return sum(row.bytes for row in played.events if row.verb == "send") / len(played.rounds)
+
+
+@pytest.fixture(scope="module", params=["vgg11_ecofed", "resnet9"])
+def traffic(request: Any) -> Iterator[tuple[str, dict[str, float]]]:
+    """Payload a round of the three systems on a model."""
+    model = request.param
+    yield (
+        model,
+        {
+            "fl": payload(moved(fedavg, FedAvgSettings(rounds=1, **SIZE), model)),
+            "dpfl": payload(moved(splitfed_v1, SplitFedV1Settings(rounds=1, **SIZE), model)),
+            "ecofed": payload(moved(ecofed, EcoFedSettings(rounds=4, **SIZE), model)),
+        },
+    )
+
+
+def test_published_ratios_of_traffic(traffic: tuple[str, dict[str, float]]) -> None:
+    # A client's round, period 2: (500 x 8192 + 8 x 500) / 2 = 2.05 MB. Full model 8 x 34,440,970 = 275.5 MB, of ResNet-9
+    # 8 x 9,395,722 = 75.2 MB; split: 8 x 76,032 + 8 x 500 x 8192 + 8 x 500 = 33.38 MB. BatchNorm's statistics add 0.01 %.
+    model, found = traffic
+    assert found["ecofed"] == 20 * 2_050_000
+    assert found["dpfl"] / found["ecofed"] == pytest.approx(16.28, rel=1e-3)
+    assert found["fl"] / found["ecofed"] == pytest.approx({"vgg11_ecofed": 134.4, "resnet9": 36.7}[model], rel=1e-3)
+
+
+@pytest.mark.parametrize(("period", "ratio"), [(1, 67.2), (2, 134.4), (4, 268.8), (8, 537.6)])
+def test_ratios_by_replay_period(period: int, ratio: float) -> None:
+    settings = EcoFedSettings(rounds=8, replay_period=period, **SIZE)
+    eco = payload(moved(ecofed, settings, "vgg11_ecofed"))
+    assert 20 * 8 * 34_440_970 / eco == pytest.approx(ratio, rel=1e-3)
+
+
+def small(**changes: Any) -> Any:
+    settings = EcoFedSettings(**({"rounds": 6, "cohort": 3, "batch_size": 16, "learning_rate": 0.05} | changes))
+    return plan(ecofed, settings, fleet(5), problem=SPLIT)
+
+
+def test_no_gradient_and_no_weights_cross_the_network() -> None:
+    played = play(small())
+    assert {row.kind for row in played.events if row.verb == "send"} == {"smashed", "labels"}
+    assert {row.direction for row in played.events if row.verb == "send"} == {"uplink"}
+    # 40 samples of 32 x 2 x 2 one-byte elements, in batches of 16, 16, 8; a maximum of 4 bytes a batch beside them.
+    first = [
+        row
+        for row in played.events
+        if row.round == 1 and row.kind == "smashed" and row.node == played.rounds[0].cohort[0]
+    ]
+    assert [(row.bytes, row.overhead_bytes) for row in first] == [(16 * 128, 4), (16 * 128, 4), (8 * 128, 4)]
+
+
+def test_set_up_can_be_charged() -> None:
+    played = play(small(setup="charge"))
+    receivers = [str(row.peer) for row in played.transfers("weights")]
+    asked = [name for row in played.rounds for name in row.cohort]
+    assert sorted(receivers) == sorted(set(asked))  # once each
+
+
+@pytest.mark.parametrize("period", [1, 2, 4])
+def test_schedule(period: int) -> None:
+    """Devices send in rounds 0, period, ...; in the others they do nothing at all."""
+    played = play(small(rounds=9, replay_period=period))
+    flags = [row.metrics["updated"] for row in played.rounds]
+    assert flags == [float(number % period == 0) for number in range(9)]
+    busy = {row.round - 1 for row in played.events if row.node != "server"}
+    assert busy == {number for number in range(9) if number % period == 0}
+    replays = [row.round - 1 for row in played.events if row.kind == "replay"]
+    assert replays == [number for number in range(9) if number % period for _ in range(3)]
+
+
+def test_replayed_entries_are_those_of_clients_that_sent() -> None:
+    played = play(small(rounds=8, replay_period=4))
+    kept = {row.op: row for row in played.events if row.kind == "keep"}
+    for row in played.events:
+        if row.kind == "replay":
+            source = next(op for op in row.inputs if op in kept)
+            assert kept[source].round < row.round
+
+
+def test_the_front_never_changes_and_the_back_is_the_uniform_mean() -> None:
+    """One round by hand: three plain PyTorch loops from one start, averaged."""
+    from emulator.learning.binding import bound
+    from emulator.learning.evaluation import initial_weights
+    from emulator.learning.random import seed_of
+    from emulator.learning.shards import Shard
+    from tests.worlds import holdings
+
+    blueprint = small(rounds=1, cohort=5, smashed={"codec": "fp32"})
+    played = play(blueprint)
+    held, settings = holdings(blueprint), blueprint.settings
+    start = initial_weights(seed_of(1, "initial"), model=SPLIT.model)
+    copies = []
+    for index in range(5):
+        own = {name: tensor.clone() for name, tensor in start.items()}
+        names = [name for name in own if int(name[0]) >= 2 and "running" not in name]
+        shard = held.shard(held.parts[index])
+        import numpy as np
+
+        seed = seed_of(1, "batches", f"device-{index:04d}", 1)
+        order = np.random.Generator(np.random.PCG64(seed)).permutation(40)
+        for begin in range(0, 40, 16):
+            chosen = torch.from_numpy(order[begin : begin + 16])
+            batch = Shard(shard.images[chosen], shard.labels[chosen])
+            with bound(SPLIT.model, own, training=False) as model, torch.no_grad():
+                smashed = model[:2](SPLIT.normalise(batch.images))
+            leaves = {name: own[name].requires_grad_() for name in names}
+            with bound(SPLIT.model, own, training=True) as model:
+                loss = torch.nn.functional.cross_entropy(model[2:](smashed), batch.labels)
+            gradients = torch.autograd.grad(loss, list(leaves.values()))
+            for (name, tensor), gradient in zip(leaves.items(), gradients, strict=True):
+                own[name] = (tensor - settings.learning_rate * gradient).detach()
+        copies.append({name: own[name].detach() for name in own})
+    expected = {name: torch.stack([copy[name] for copy in copies]).mean(0) for name in start}
+    found = final(blueprint)
+    assert played.rounds[0].finished == tuple(f"device-{index:04d}" for index in range(5))
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6)
+        if int(name[0]) < 2:
+            assert torch.equal(tensor, start[name])
+
+
+def final(blueprint: Any) -> dict[str, torch.Tensor]:
+    """The last weights, front and back."""
+    from actors.inline import Inline
+    from emulator.simulation import Simulation
+    from tests.worlds import holdings
+
+    simulation = Simulation(blueprint, Inline(holdings(blueprint)))
+    for _ in simulation.messages():
+        pass
+    assert simulation._last is not None
+    parts = [simulation.engine.tape.fetch(part) for part in simulation._last.weights]
+    return {name: tensor for part in parts for name, tensor in part.items()}
+
+
+def test_the_clock_alone_tells_the_same() -> None:
+    blueprint = small(rounds=4)
+    assert play(blueprint).events == time_only(blueprint).events
