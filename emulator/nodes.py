@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from actors.tape import Handle
+from emulator.computing import Compute
 from emulator.devices.energy import Supply
 from emulator.devices.pace import Pace
 from emulator.engine import Engine
@@ -11,8 +12,9 @@ from emulator.learning.meter import Cost
 from emulator.learning.tracing import measure
 from emulator.memory import Shelf
 from emulator.processors import Discipline, Fifo, Processor, processor
+from emulator.sending import Send
 from emulator.tasks import ProtocolError
-from emulator.verbs import Compute, Send, Verb
+from emulator.verbs import Verb
 from network.attachment import Attachment, Signal
 from network.topology import Edge
 from network.transfer import Way

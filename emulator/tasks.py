@@ -245,7 +245,12 @@ def _strip(error: BaseException) -> None:
         error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
-_ENGINE = frozenset({__name__, "emulator.verbs", "emulator.nodes", "emulator.world", "emulator.gathering"})
+_ENGINE = frozenset(
+    {
+        __name__, "emulator.verbs", "emulator.computing", "emulator.sending", "emulator.nodes", "emulator.world",
+        "emulator.gathering",
+    }
+)  # fmt: skip
 
 
 def _asking_line() -> tuple[str, int]:
