@@ -29,12 +29,11 @@ def split_plan(protocol: Any, settings: Any, samples: tuple[int, ...]) -> Bluepr
 SAMPLES = (40, 33, 17, 1, 52, 0, 16, 20)
 
 
-@pytest.mark.parametrize("devices_per_actor", [4, 1])
 @pytest.mark.parametrize(
-    ("protocol", "settings"),
+    ("protocol", "settings", "devices_per_actor"),
     [
-        (splitfed_v1, SplitFedV1Settings(**MANY)),
-        (split_learning, SplitLearningSettings(**MANY)),
+        (splitfed_v1, SplitFedV1Settings(**MANY), 4),
+        (split_learning, SplitLearningSettings(**MANY), 1),
     ],
 )
 def test_same_hashes_and_one_program_a_device_round(protocol: Any, settings: Any, devices_per_actor: int) -> None:
