@@ -71,7 +71,8 @@ def test_it_imports_torch_and_the_standard_library_only() -> None:
 
 def test_a_whole_profile_from_a_board(folder: Path) -> None:
     words = ["--power-log", "power.csv", "--battery", "15 Wh", "--iperf-uplink", "up.csv", "--latency", "3 ms"]
-    done = alone(folder, *QUICK, "--out", "board.yaml", "--about", 'a "board" \\ of ours\n', *words)
+    (folder / "board.yaml").write_text("old")
+    done = alone(folder, *QUICK, "--out", "board.yaml", "--force", "--about", 'a "board" \\ of ours\n', *words)
     assert (done.returncode, done.stdout, done.stderr) == (0, "board.yaml\n", "")
     profile = read_profile(folder / "board.yaml")
     assert profile.about == "a 'board' / of ours "
@@ -229,13 +230,6 @@ def test_bad_input(folder: Path, capsys: Captured, words: list[str], message: st
     assert meter.cost().ops == ()  # nothing was measured
     assert sorted(folder.iterdir()) == before
     assert (folder / "old.yaml").read_text() == "kept"
-
-
-def test_force_replaces_a_file(folder: Path, capsys: Captured) -> None:
-    (folder / "old.yaml").write_text("old")
-    assert main(["calibrate", *QUICK, "--out", "old.yaml", "--force"]) == 0
-    assert capsys.readouterr().out == "old.yaml\n"
-    assert read_profile(folder / "old.yaml").battery_j is None
 
 
 def test_the_file_alone_knows_the_units() -> None:
