@@ -79,7 +79,7 @@ class Spec:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self.nbytes = sum(leaf.nbytes for leaf in leaves(tree) if isinstance(leaf, (Leaf, Pause)))
+        self.nbytes = _nbytes(tree)
         self.overhead_bytes = sum(_nbytes(part) for part in _overheads(tree))
 
     @classmethod
@@ -103,7 +103,7 @@ class Spec:
 
 
 def _nbytes(tree: Tree) -> int:
-    return sum(leaf.nbytes for leaf in leaves(tree) if isinstance(leaf, Leaf))
+    return sum(leaf.nbytes for leaf in leaves(tree) if isinstance(leaf, (Leaf, Pause)))
 
 
 def _overheads(tree: Tree) -> Iterator[Tree]:

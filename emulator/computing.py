@@ -133,12 +133,7 @@ class Compute(Verb):
         """The compute's row. FLOPs of a compute that was cut off: the share of its work that was done."""
         flops, supply = self.cost.flops, self.node.supply
         if cause != "done" and self.work_ns:
-            done_ns = self.node.processor.done_ns(self)
-            flops = (
-                flops
-                * min(self.node.done_ns(self.start_ns) if done_ns is None else done_ns, self.work_ns)
-                // self.work_ns
-            )
+            flops = flops * min(self.node.processor.done_ns(self), self.work_ns) // self.work_ns
         kind = self.function.__name__
         energy = None if supply is None else supply.joules_since("compute", self._mark)
         return Event(

@@ -11,7 +11,7 @@ from emulator.engine import Engine
 from emulator.learning.meter import Cost
 from emulator.learning.tracing import measure
 from emulator.memory import Shelf
-from emulator.processors import Discipline, Fifo, Processor, processor
+from emulator.processors import FULL, Discipline, Fifo, Processor, processor
 from emulator.sending import Send
 from emulator.tasks import ProtocolError
 from emulator.verbs import Verb
@@ -60,7 +60,9 @@ class Node:
         self.lane = lane
         self.profile = machine.profile
         env = engine.clock.env
-        self.processor: Processor = Fifo(env, self.end_ns) if machine.own else processor(env, machine.discipline)
+        self.processor: Processor = (
+            Fifo(env, machine.pace or FULL) if machine.own else processor(env, machine.discipline)
+        )
         self.under_way: dict[Verb, None] = {}
         self.samples = 0
         self._data: Handle | None = None
@@ -126,15 +128,6 @@ class Node:
     def completeness(self) -> float:
         """Share of its local work that this device does in this round."""
         return self._machine.completeness(self.engine.round)
-
-    def end_ns(self, start_ns: int, work_ns: int) -> int:
-        """When work of so many nanoseconds (at full speed) that starts then would end."""
-        return start_ns + work_ns if self.pace is None else self.pace.end_ns(start_ns, work_ns)
-
-    def done_ns(self, start_ns: int) -> int:
-        """How much of the work that started then is done now, at this node's pace."""
-        now = self.engine.clock.now_ns
-        return now - start_ns if self.pace is None else self.pace.done_ns(start_ns, now)
 
     @property
     def attachment(self) -> Attachment | Edge | None:

@@ -81,9 +81,10 @@ def prepare(scenario: Scenario) -> Prepared:
     parts = [training[part] for part in _parts(scenario, dataset.y_train[training], devices)]
     info = DATASETS[scenario.data.dataset]
     observation = _observation(scenario, info, len(validation))
-    plan = _blueprint(scenario, devices, (wiring, tuple(len(part) for part in parts)), observation)
+    given = _given(scenario)
+    plan = _blueprint(scenario, devices, (wiring, tuple(len(part) for part in parts), tuple(given)), observation)
     counts = class_counts(dataset.y_train, parts, info.classes)
-    return Prepared(plan, dataset, tuple(parts), validation, counts, rates, _given(scenario))
+    return Prepared(plan, dataset, tuple(parts), validation, counts, rates, given)
 
 
 def try_network(scenario: Scenario, devices: tuple[Device, ...]) -> tuple[Wiring, tuple[tuple[float, float], ...]]:
@@ -156,12 +157,15 @@ def _observation(scenario: Scenario, info: DatasetInfo, validation: int) -> Obse
 
 
 def _blueprint(
-    scenario: Scenario, devices: tuple[Device, ...], given: tuple[Wiring, tuple[int, ...]], observation: Observation
+    scenario: Scenario,
+    devices: tuple[Device, ...],
+    given: tuple[Wiring, tuple[int, ...], tuple[str, ...]],
+    observation: Observation,
 ) -> Blueprint:
-    wiring, samples = given
+    wiring, samples, weights = given
     info = DATASETS[scenario.data.dataset]
     normalise = Normalisation(info.scale, info.mean, info.std)
-    problem = Problem(scenario.model_spec, normalise, scenario.model.cut, tuple(_given(scenario)))
+    problem = Problem(scenario.model_spec, normalise, scenario.model.cut, weights)
     entry = path_of(PROTOCOLS[scenario.protocol_name].run)
     return Blueprint(
         entry, scenario.protocol, problem, scenario.all_seeds, devices, samples,

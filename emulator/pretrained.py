@@ -4,13 +4,13 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from emulator.learning.datasets import cache_folder
 from emulator.learning.fetch import FetchFailed, Package, Report, download
 from emulator.learning.models import ModelSpec
 from emulator.learning.shards import Normalisation
+from emulator.nearest import unknown
 from emulator.weight_files import (
     WeightFile,
     WeightsBroken,
@@ -75,9 +75,7 @@ def pretrained_info(name: str) -> PretrainedInfo:
     """What is known of the weights ``name``. Raises ValueError, with the nearest name, for an unknown one."""
     info = PRETRAINED.get(name)
     if info is None:
-        near = get_close_matches(name, PRETRAINED, 1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise ValueError(f'got "{name}"; expected pre-trained weights: {", ".join(PRETRAINED)}{hint}')
+        raise ValueError(unknown(name, PRETRAINED, "pre-trained weights"))
     return info
 
 
@@ -100,9 +98,8 @@ def open_weights(chosen: str) -> WeightFile:
         return _pinned(chosen, pretrained_path(chosen), PRETRAINED[chosen])
     path = Path(chosen).expanduser()
     if not path.exists():
-        near = get_close_matches(chosen, PRETRAINED, 1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise WeightsMissing(f'got "{chosen}"; expected a file, or one of {", ".join(PRETRAINED)}{hint}')
+        words = unknown(chosen, PRETRAINED, "a file, or one of").replace("one of:", "one of", 1)
+        raise WeightsMissing(words)
     return read(path)
 
 

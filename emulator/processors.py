@@ -1,7 +1,6 @@
 """How computes share a node: one after another, all at once at equal shares, or each on a share of its own."""
 
 from collections import deque
-from collections.abc import Callable
 from typing import Literal, Protocol
 
 import simpy
@@ -27,12 +26,37 @@ class Work(Protocol):
         """Its work is done."""
 
 
-class Fifo:
-    """One compute at a time, first come, first served. ``end_ns`` tells when work ends that starts at some instant."""
+class Speed(Protocol):
+    """How work (nanoseconds at full speed) turns into time, and time into work."""
 
-    def __init__(self, env: simpy.Environment, end_ns: Callable[[int, int], int]) -> None:
+    def end_ns(self, start_ns: int, work_ns: int) -> int:
+        """When work that starts then would end."""
+
+    def done_ns(self, start_ns: int, now_ns: int) -> int:
+        """How much of the work that started then is done now."""
+
+
+class Full:
+    """A nanosecond of work takes a nanosecond."""
+
+    def end_ns(self, start_ns: int, work_ns: int) -> int:
+        """Without delay."""
+        return start_ns + work_ns
+
+    def done_ns(self, start_ns: int, now_ns: int) -> int:
+        """All the time that has passed."""
+        return now_ns - start_ns
+
+
+FULL = Full()
+
+
+class Fifo:
+    """One compute at a time, first come, first served, at a pace: how work turns into time and back."""
+
+    def __init__(self, env: simpy.Environment, pace: Speed) -> None:
         self._env = env
-        self._end_ns = end_ns
+        self._pace = pace
         self._serving: Work | None = None
         self._queue: deque[Work] = deque()
 
@@ -46,7 +70,7 @@ class Fifo:
 
     def run(self, work: Work) -> None:
         """Call ``served`` when the work is done."""
-        _later(self._env, self._end_ns(work.start_ns, work.work_ns) - work.start_ns, work)
+        _later(self._env, self._pace.end_ns(work.start_ns, work.work_ns) - work.start_ns, work)
 
     def leave(self, work: Work) -> None:
         """The work has ended or was cut off; the next one starts at once."""
@@ -58,9 +82,9 @@ class Fifo:
         if self._serving is not None:
             self._serving.serve()
 
-    def done_ns(self, work: Work) -> int | None:
-        """How much of it is done now; None: as much as time has passed."""
-        return None
+    def done_ns(self, work: Work) -> int:
+        """How much of it is done now."""
+        return self._pace.done_ns(work.start_ns, int(self._env.now))
 
 
 class PerClient:
@@ -80,9 +104,9 @@ class PerClient:
     def leave(self, work: Work) -> None:
         """Nobody waits."""
 
-    def done_ns(self, work: Work) -> int | None:
+    def done_ns(self, work: Work) -> int:
         """As much as time has passed."""
-        return None
+        return FULL.done_ns(work.start_ns, int(self._env.now))
 
 
 class Shared:
@@ -115,10 +139,10 @@ class Shared:
         if flow is not None:
             flow.abort()
 
-    def done_ns(self, work: Work) -> int | None:
+    def done_ns(self, work: Work) -> int:
         """What has left the medium."""
         flow = self._flows.get(work)
-        return None if flow is None else work.work_ns - round(flow.left_bits())
+        return work.work_ns if flow is None else work.work_ns - round(flow.left_bits())
 
 
 Processor = Fifo | PerClient | Shared
@@ -127,7 +151,7 @@ Processor = Fifo | PerClient | Shared
 def processor(env: simpy.Environment, discipline: Discipline) -> Processor:
     """A server's processor."""
     if discipline == "fifo":
-        return Fifo(env, lambda start_ns, work_ns: start_ns + work_ns)
+        return Fifo(env, FULL)
     return Shared(env) if discipline == "shared" else PerClient(env)
 
 

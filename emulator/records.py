@@ -193,8 +193,7 @@ class RunFolder:
 def summary(records: RunFolder, totals: EventTotals, wall_s: float, status: str | None) -> dict[str, Any]:
     """The content of ``summary.json``: every key of the contract in its order, None where it does not apply."""
     header, course, outcome = records.header, records.course, records.outcome
-    scored, facts = course.scored, header.provenance
-    joules = outcome.joules if outcome else course.joules
+    scored, facts, joules = course.scored, header.provenance, (outcome or course).joules
     return {
         "name": header.name,
         "protocol": header.protocol,

@@ -61,9 +61,14 @@ class Send(Verb):
         """Whose radio it is: the device's, at either end."""
         return (self.node if self.way.uplink else self.peer).supply
 
+    @property
+    def _use(self) -> str:
+        """What that radio does."""
+        return "send" if self.way.uplink else "receive"
+
     def _tuned(self, on: bool) -> None:
         """The flow goes on the air, or leaves it."""
-        supply, kind = self._supply, "send" if self.way.uplink else "receive"
+        supply, kind = self._supply, self._use
         assert supply is not None
         if on:
             self._mark = supply.begin(kind)
@@ -76,7 +81,7 @@ class Send(Verb):
         supply = self._supply
         if supply is None or self._mark is None:
             return None if supply is None else self._energy_j
-        return self._energy_j + supply.joules_since("send" if self.way.uplink else "receive", self._mark)
+        return self._energy_j + supply.joules_since(self._use, self._mark)
 
     def _delivered(self) -> None:
         value: Handle = self._inputs[0]

@@ -6,6 +6,7 @@ from math import inf
 from typing import Any
 
 import numpy as np
+import torch
 
 from actors.inline import Inline, TimingOnly
 from actors.program import Executor, path_of
@@ -102,6 +103,16 @@ def play(blueprint: Blueprint, executor: Executor | None = None, decisions: list
     for messages in Simulation(blueprint, executor or Inline(holdings(blueprint)), decisions).messages():
         played.take(messages)
     return played
+
+
+def final_weights(blueprint: Blueprint) -> dict[str, torch.Tensor]:
+    """The last weights of an inline run, all parts together."""
+    simulation = Simulation(blueprint, Inline(holdings(blueprint)))
+    for _ in simulation.messages():
+        pass
+    assert simulation._last is not None
+    parts = [simulation.engine.tape.fetch(part) for part in simulation._last.weights]
+    return {name: tensor for part in parts for name, tensor in part.items()}
 
 
 def time_only(blueprint: Blueprint, decisions: list[Decision] | None = None) -> Played:

@@ -16,7 +16,18 @@ from emulator.learning.binding import Weights, bound
 from emulator.learning.codecs import Encoded
 from emulator.learning.meter import label, unmetered
 from emulator.learning.shards import Shard
-from emulator.learning.split import Half, Split, blocks, code_seed, detached, minibatch, owned, step, trained
+from emulator.learning.split import (
+    Half,
+    Split,
+    blocks,
+    code_seed,
+    detached,
+    fresh,
+    learn_from,
+    minibatch,
+    owned,
+    trained,
+)
 
 HEAD = ("auxiliary.bias", "auxiliary.weight")
 
@@ -43,9 +54,7 @@ def learners(split: Split) -> tuple[str, ...]:
 
 def begin_local(weights: Weights, *, split: Split) -> Half:
     """A front with its head that starts to learn: its optimiser is fresh."""
-    if not split.momentum:
-        return {"weights": weights}
-    return {"weights": weights, "velocity": {name: torch.zeros_like(weights[name]) for name in learners(split)}}
+    return fresh(weights, learners(split), split)
 
 
 def guess(weights: Weights, smashed: Tensor) -> Tensor:
@@ -68,6 +77,5 @@ def front_local(
         smashed = model(split.problem.normalise(batch.images))
     labels = yield split.smashed.encode(smashed, code_seed(seed, number)), batch.labels
     loss = functional.cross_entropy(guess(own["weights"], smashed), labels)
-    gradients = list(torch.autograd.grad(loss, [own["weights"][name] for name in names]))
-    step(own, names, gradients, split)
+    learn_from(loss, own, names, split)
     return detached(own)

@@ -19,7 +19,7 @@ from emulator.learning.binding import Weights, bound
 from emulator.learning.codecs import Encoded
 from emulator.learning.meter import label
 from emulator.learning.shards import Plan, Shard
-from emulator.learning.split import Half, Split, blocks, detached, owned, step, trained
+from emulator.learning.split import Half, Split, blocks, detached, learn_from, owned, trained
 from emulator.learning.tracing import repeat
 
 
@@ -70,8 +70,7 @@ class Pupil:
 
     def learn(self, loss: Tensor) -> None:
         """A step of SGD, in place."""
-        gradients = list(torch.autograd.grad(loss, [self.own["weights"][name] for name in self.names]))
-        step(self.own, self.names, gradients, self.transfer.split)
+        learn_from(loss, self.own, self.names, self.transfer.split)
 
 
 def divergence(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -16,7 +16,7 @@ from actors.values import Tree
 from emulator.learning.binding import Weights, bound
 from emulator.learning.codecs import Encoded
 from emulator.learning.shards import Shard
-from emulator.learning.split import Half, Split, blocks, code_seed, detached, minibatch, owned, step, trained
+from emulator.learning.split import Half, Split, blocks, code_seed, detached, learn_from, minibatch, owned, trained
 from emulator.learning.tracing import repeat
 
 
@@ -100,5 +100,4 @@ def _learn(own: Half, batch: tuple[Encoded, Tensor, int], split: Split) -> None:
     values = split.smashed.decode(smashed, seed, split.shape(len(labels)))
     with bound(split.problem.model, own["weights"], training=True, blocks=blocks(split, back=True)) as layers:
         loss = functional.cross_entropy(layers(values), labels)
-    gradients = list(torch.autograd.grad(loss, [own["weights"][name] for name in names]))
-    step(own, names, gradients, split)
+    learn_from(loss, own, names, split)

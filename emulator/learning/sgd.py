@@ -45,11 +45,9 @@ class LocalSGD:
         return self if share == 1 else replace(self, plan=self.plan.part(share, samples))
 
     def lighter(self) -> Iterator[tuple[str, "LocalSGD"]]:
-        """Half the batch size, and half of that, down to one: less and less memory."""
-        size = self.plan.batch_size // 2
-        while size:
-            yield f"batch_size {size}", replace(self, plan=replace(self.plan, batch_size=size))
-            size //= 2
+        """Smaller and smaller batches."""
+        for words, plan in self.plan.lighter():
+            yield words, replace(self, plan=plan)
 
 
 class Learner:
@@ -105,11 +103,16 @@ class Rates(Protocol):
     """What a step of SGD goes by."""
 
     @property
-    def learning_rate(self) -> float: ...
+    def learning_rate(self) -> float:
+        """Step size."""
+
     @property
-    def momentum(self) -> float: ...
+    def momentum(self) -> float:
+        """Share of the velocity that is kept."""
+
     @property
-    def weight_decay(self) -> float: ...
+    def weight_decay(self) -> float:
+        """L2 coefficient."""
 
 
 def descend(weights: list[Tensor], gradients: list[Tensor], velocity: list[Tensor], rates: Rates) -> None:

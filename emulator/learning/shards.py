@@ -136,6 +136,13 @@ class Plan:
             return self
         return replace(self, steps=max(1, round(share * self.batches(samples))))
 
+    def lighter(self) -> Iterator[tuple[str, "Plan"]]:
+        """Half the batch size, and half of that, down to one: less and less memory. Each with the words for it."""
+        size = self.batch_size // 2
+        while size:
+            yield f"batch_size {size}", replace(self, batch_size=size)
+            size //= 2
+
     def batches(self, samples: int) -> int:
         """Number of minibatches for a shard of ``samples``."""
         if samples == 0:

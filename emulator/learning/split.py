@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from actors.program import resume as resume
-from emulator.learning.binding import Weights, bound, clone, parameter_names, part
+from emulator.learning.binding import Weights, block_of, bound, clone, parameter_names, part
 from emulator.learning.codecs import Codec, Encoded, Float
 from emulator.learning.meter import in_place, label, unmetered
 from emulator.learning.models import BlockRow, ModelSpec, summary
@@ -50,11 +50,9 @@ class Split:
         return (size, *_blocks(self.problem.model)[self.cut - 1].shape)
 
     def lighter(self) -> Iterator[tuple[str, "Split"]]:
-        """Half the batch size, and half of that, down to one."""
-        size = self.plan.batch_size // 2
-        while size:
-            yield f"batch_size {size}", replace(self, plan=replace(self.plan, batch_size=size))
-            size //= 2
+        """Smaller and smaller batches."""
+        for words, plan in self.plan.lighter():
+            yield words, replace(self, plan=plan)
 
 
 @cache
@@ -81,9 +79,13 @@ def halves(weights: Weights, *, split: Split) -> tuple[Weights, Weights]:
 
 def begin(weights: Weights, *, split: Split, back: bool) -> Half:
     """A half that starts to learn: its optimiser is fresh."""
+    return fresh(weights, trained(split, back=back), split)
+
+
+def fresh(weights: Weights, names: tuple[str, ...], split: Split) -> Half:
+    """Weights of which those in ``names`` are to learn; the velocity of momentum starts at zero."""
     if not split.momentum:
         return {"weights": weights}
-    names = trained(split, back=back)
     return {"weights": weights, "velocity": {name: torch.zeros_like(weights[name]) for name in names}}
 
 
@@ -97,7 +99,7 @@ def trained(split: Split, *, back: bool) -> tuple[str, ...]:
     """Names of a half's trained weights, sorted."""
     start, stop = blocks(split, back=back)
     names = parameter_names(split.problem.model)
-    return tuple(sorted(part(dict.fromkeys(names, torch.empty(0)), start, stop)))
+    return tuple(sorted(name for name in names if start <= block_of(name) < stop))
 
 
 # ---- one minibatch ---------------------------------------------------------------------------------------------------------
@@ -179,6 +181,11 @@ def step(own: Half, names: tuple[str, ...], gradients: list[Tensor], split: Spli
     velocity = [own["velocity"][name] for name in names] if split.momentum else []
     with torch.no_grad():
         descend([own["weights"][name] for name in names], gradients, velocity, split)
+
+
+def learn_from(loss: Tensor, own: Half, names: tuple[str, ...], split: Split) -> None:
+    """A backward pass from a loss and one step of SGD, in place."""
+    step(own, names, list(torch.autograd.grad(loss, [own["weights"][name] for name in names])), split)
 
 
 def detached(own: Half) -> Half:

@@ -12,7 +12,7 @@ from emulator.learning.shards import Normalisation
 from emulator.protocols.ecofed import EcoFedSettings, ecofed
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
-from tests.worlds import CNN, Played, fleet, plan, play, time_only
+from tests.worlds import CNN, Played, final_weights, fleet, plan, play, time_only
 
 SIZE: dict[str, Any] = {"cohort": 20, "batch_size": 10, "learning_rate": 0.01, "momentum": 0.9}
 SPLIT = Problem(CNN.model, CNN.normalise, cut=2)
@@ -143,26 +143,12 @@ def test_the_front_never_changes_and_the_back_is_the_uniform_mean() -> None:
                 own[name] = (tensor - settings.learning_rate * gradient).detach()
         copies.append({name: own[name].detach() for name in own})
     expected = {name: torch.stack([copy[name] for copy in copies]).mean(0) for name in start}
-    found = final(blueprint)
+    found = final_weights(blueprint)
     assert played.rounds[0].finished == tuple(f"device-{index:04d}" for index in range(5))
     for name, tensor in found.items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6)
         if int(name[0]) < 2:
             assert torch.equal(tensor, start[name])
-
-
-def final(blueprint: Any) -> dict[str, torch.Tensor]:
-    """The last weights, front and back."""
-    from actors.inline import Inline
-    from emulator.simulation import Simulation
-    from tests.worlds import holdings
-
-    simulation = Simulation(blueprint, Inline(holdings(blueprint)))
-    for _ in simulation.messages():
-        pass
-    assert simulation._last is not None
-    parts = [simulation.engine.tape.fetch(part) for part in simulation._last.weights]
-    return {name: tensor for part in parts for name, tensor in part.items()}
 
 
 def test_the_clock_alone_tells_the_same() -> None:

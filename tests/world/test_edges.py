@@ -10,7 +10,6 @@ from actors.inline import Inline
 from emulator.blueprint import Blueprint, build_world
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.hierfavg import HierFavgSettings, hierfavg
-from emulator.simulation import Simulation
 from emulator.tasks import ProtocolError, Task
 from emulator.wiring import Wiring, plain
 from network.band import Band
@@ -20,7 +19,7 @@ from network.plan import Access, CellPlan, NetworkPlan, Radio, SitePlan
 from network.radio import LinkBudget
 from network.ratemaps import Shannon
 from tests.world.protocols import Quiet, double, square
-from tests.worlds import fleet, holdings, plan, play, profile, time_only
+from tests.worlds import final_weights, fleet, plan, play, profile, time_only
 
 COMMON: dict[str, Any] = {"rounds": 2, "cohort": 4, "learning_rate": 0.1, "batch_size": 16, "local_epochs": 1}
 SITES = (SitePlan("north", 4e6, 4e6, 20_000_000), SitePlan("south", 4e6, 4e6, 20_000_000))
@@ -38,21 +37,12 @@ def edged(protocol: Any, settings: Any, count: int = 4, **changes: Any) -> Bluep
     return Blueprint(**{**vars(blueprint), "wiring": wiring})
 
 
-def weights_of(blueprint: Blueprint) -> dict[str, torch.Tensor]:
-    simulation = Simulation(blueprint, Inline(holdings(blueprint)))
-    for _ in simulation.messages():
-        pass
-    assert simulation._last is not None
-    found: dict[str, torch.Tensor] = simulation.engine.tape.fetch(simulation._last.weights[0])
-    return found
-
-
 def test_one_edge_round_is_fedavg() -> None:
     """An average of averages, weighted by samples, is the average: the same weights but for the order of the sums."""
-    ours = weights_of(edged(hierfavg, HierFavgSettings(**COMMON)))
-    plain_ones = weights_of(plan(fedavg, FedAvgSettings(**COMMON), fleet(4), samples=(40, 20, 30, 10)))
+    ours = final_weights(edged(hierfavg, HierFavgSettings(**COMMON)))
+    plain_ones = final_weights(plan(fedavg, FedAvgSettings(**COMMON), fleet(4), samples=(40, 20, 30, 10)))
     assert all(torch.allclose(ours[name], plain_ones[name], atol=1e-6) for name in plain_ones)
-    other = weights_of(edged(hierfavg, HierFavgSettings(**COMMON, edge_rounds=2)))
+    other = final_weights(edged(hierfavg, HierFavgSettings(**COMMON, edge_rounds=2)))
     assert not all(torch.allclose(other[name], plain_ones[name], atol=1e-4) for name in plain_ones)
 
 

@@ -17,20 +17,10 @@ from emulator.protocols.fedadam import FedAdamSettings, fedadam
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.fedprox import FedProxSettings, fedprox
 from emulator.protocols.settings import LocalTraining
-from emulator.simulation import Simulation
-from tests.worlds import CNN, DIGITS, MLP, NORMALISE, fleet, holdings, plan, play, time_only
+from tests.worlds import CNN, DIGITS, MLP, NORMALISE, final_weights, fleet, holdings, plan, play, time_only
 
 SAMPLES = (40, 33, 17, 1, 52)
 COMMON: dict[str, Any] = {"rounds": 3, "cohort": 3, "learning_rate": 0.1, "batch_size": 16, "local_epochs": 2}
-
-
-def final_weights(blueprint: Any) -> dict[str, torch.Tensor]:
-    simulation = Simulation(blueprint, Inline(holdings(blueprint)))
-    for _ in simulation.messages():
-        pass
-    assert simulation._last is not None
-    found: dict[str, torch.Tensor] = simulation.engine.tape.fetch(simulation._last.weights[0])
-    return found
 
 
 # ---- an independent loop: plain modules, plain optimiser, nothing of the platform's learning code ------------------------
