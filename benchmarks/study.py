@@ -73,7 +73,7 @@ def _run(asked: tuple[Study, str, int]) -> Path:
     study, variant, seed = asked
     scenario = read_scenario(study.scenario, [*study.variants[variant], f"seed={seed}"])
     out = ROOT / study.name / variant / str(seed)
-    for known in sorted(out.glob("*/summary.json")):
+    for known in sorted(out.rglob("summary.json")):
         summary = json.loads(known.read_text())
         if summary["scenario_sha256"] == scenario.sha256() and summary["status"].startswith(("done", "stopped")):
             return known.parent
