@@ -20,3 +20,10 @@ def local_ray() -> Iterator[None]:
     connect(None, dashboard=False, processors=2)
     yield
     disconnect()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share the cluster run in one process when the tests are spread over several (``-n``)."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "local_ray" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("ray"))
