@@ -10,6 +10,7 @@ import ray
 
 from actors.program import resolve
 from actors.ray_executor import Fleet, RayExecutor
+from actors.watchdog import Pulse
 from actors.worker import WorkerPlayer
 
 
@@ -24,7 +25,7 @@ class Aggregator:
     @ray.method(concurrency_group="clock")
     def start(self, fleet: Fleet) -> dict[str, int]:
         """Start the device actors; gives their number and resident bytes when all are there."""
-        self._executor = RayExecutor(fleet, ray.get_runtime_context().current_actor)
+        self._executor = RayExecutor(fleet, ray.get_runtime_context().current_actor, self._pulse)
         if fleet.warm_up is not None:
             resolve(fleet.warm_up)()  # while the device actors are starting
         return self._executor.wait_until_ready()
@@ -39,3 +40,6 @@ class Aggregator:
     def play(self, payload: bytes, *arguments: Any) -> Any:
         """Play programs of the server's lane."""
         return self._player.play(payload, arguments)
+
+    def _pulse(self) -> Pulse:
+        return Pulse(self._player.begun, self._player.ended)

@@ -26,6 +26,11 @@ class TensorWorker:
         """Play pickled programs on packed arguments; gives their packed returns, in order."""
         return self._player.play(payload, arguments)
 
+    @ray.method(concurrency_group="watch", max_task_retries=0)
+    def pulse(self) -> tuple[int, int]:
+        """Calls begun and ended; answered beside a program that is being played."""
+        return self._player.begun, self._player.ended
+
     def memory_bytes(self) -> int:
         """Memory of this process (see ``resident_bytes``)."""
         return resident_bytes()
@@ -50,7 +55,7 @@ class DeviceActor:
         self._device = device
         self._facts = facts
         self._worker = worker
-        self._programs = 0
+        self._programs = self._ended = 0
         self._round = 0
 
     async def play(self, payload: bytes, references: list[Any], returns: int, round: int) -> Any:
@@ -58,9 +63,17 @@ class DeviceActor:
         self._programs += 1
         self._round = round
         made = self._worker.play.options(num_returns=returns).remote(payload, *references)
-        if returns == 1:
-            return await made
-        return tuple(await asyncio.gather(*made)) if returns else ()
+        try:
+            if returns == 1:
+                return await made
+            return tuple(await asyncio.gather(*made)) if returns else ()
+        finally:
+            self._ended += 1
+
+    @ray.method(max_task_retries=0)
+    async def pulse(self) -> tuple[int, int]:
+        """Calls begun and ended."""
+        return self._programs, self._ended
 
     async def describe(self) -> dict[str, Any]:
         """Profile, cell, data, and what this device has done so far."""
@@ -86,6 +99,8 @@ def dumps(programs: Any) -> bytes:
     return pickle.dumps(programs, protocol=5)
 
 
-remote_worker = ray.remote(num_cpus=0, **HEALING)(TensorWorker)
-remote_host = ray.remote(num_cpus=0, **HEALING)(DeviceHost)
+WATCHED: dict[str, Any] = {"concurrency_groups": {"watch": 1}}
+
+remote_worker = ray.remote(num_cpus=0, **WATCHED, **HEALING)(TensorWorker)
+remote_host = ray.remote(num_cpus=0, **WATCHED, **HEALING)(DeviceHost)
 remote_device = ray.remote(num_cpus=0, **HEALING)(DeviceActor)

@@ -1,5 +1,6 @@
 """Plays a tape on Ray: programs of one actor travel together, arguments by reference, results owned by the aggregator."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from actors.device import dumps, remote_device, remote_host, remote_worker
 from actors.program import OBSERVED, Program, Result
 from actors.values import Tree, unpack
+from actors.watchdog import PATIENCE_S, Pulse, Watchdog
 from actors.worker import Call
 
 CPU = torch.device("cpu")
@@ -45,13 +47,15 @@ class Fleet:
     gpus_per_actor: float = 0.0
     warm_up: str | None = None
     namespace: str | None = None
+    patience_s: float = PATIENCE_S  # how long a result is waited for before the actors are looked after
 
 
 class RayPending:
     """Observations under way on Ray."""
 
-    def __init__(self, held: list[Held]) -> None:
+    def __init__(self, held: list[Held], watchdog: Watchdog) -> None:
         self._held = held
+        self._watchdog = watchdog
 
     def ready(self) -> bool:
         """Whether all are there."""
@@ -60,14 +64,16 @@ class RayPending:
 
     def results(self) -> list[Tree]:
         """One value per program; blocks."""
+        self._watchdog.wait(held.reference for held in self._held)
         return [_take(held) for held in self._held]
 
 
 class RayCompletion:
     """Waits for a result without fetching it."""
 
-    def __init__(self, reference: Any) -> None:
+    def __init__(self, reference: Any, watchdog: Watchdog) -> None:
         self._reference = reference
+        self._watchdog = watchdog
 
     def ready(self) -> bool:
         """Whether it is there (or has failed)."""
@@ -75,7 +81,7 @@ class RayCompletion:
 
     def results(self) -> list[Tree]:
         """Nothing, once it is there."""
-        ray.wait([self._reference], fetch_local=False)
+        self._watchdog.wait([self._reference])
         return []
 
 
@@ -84,7 +90,7 @@ class RayExecutor:
 
     name = "ray"
 
-    def __init__(self, fleet: Fleet, server: Any) -> None:
+    def __init__(self, fleet: Fleet, server: Any, pulse: Callable[[], Pulse]) -> None:
         self.calls = 0
         self._held: dict[Result, Held] = {}
         self._server = server
@@ -97,6 +103,7 @@ class RayExecutor:
             self._hosts = _hosts(fleet, nodes, shared)
             self._devices = []
         self._keep = shared  # the actors' restarts need them again
+        self._watchdog = Watchdog(self._hosts, self._devices, pulse, fleet.patience_s)
 
     def wait_until_ready(self, timeout_s: float = 600.0) -> dict[str, int]:
         """Wait for every actor; gives the processes' resident bytes. Raises ``GetTimeoutError`` when some stay pending."""
@@ -151,7 +158,9 @@ class RayExecutor:
 
     def fetch(self, result: Result) -> Tree:
         """The data of a returned result; blocks."""
-        return _take(self._held[result])
+        held = self._held[result]
+        self._watchdog.wait([held.reference])
+        return _take(held)
 
     def drop(self, result: Result) -> None:
         """Let Ray free a result."""
@@ -167,11 +176,11 @@ class RayExecutor:
             held = self._call(self._hosts[host], [programs[order] for order in orders])
             found.update(zip(orders, held, strict=True))
         self._held.pop(OBSERVED, None)
-        return RayPending([found[order] for order in range(len(programs))])
+        return RayPending([found[order] for order in range(len(programs))], self._watchdog)
 
     def completion(self, result: Result) -> RayCompletion:
         """Tells when a result is there."""
-        return RayCompletion(self._held[result].reference)
+        return RayCompletion(self._held[result].reference, self._watchdog)
 
     def close(self) -> None:
         """End the actors."""

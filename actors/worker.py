@@ -33,12 +33,19 @@ class WorkerPlayer:
         # Arguments are views of Ray's shared memory, read-only by nature; steps do not write to what they are given.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.begun = self.ended = 0
         self._player = Player(resolve(setup)(*arguments, device=str(self.device)) if setup is not None else None)
         gc.freeze()  # torch's own objects need no scanning
 
     def play(self, payload: bytes, arguments: tuple[Any, ...]) -> Any:
         """Play a call's programs; gives its large values one by one and its small ones as a bundle (``num_returns``)."""
-        call: Call = pickle.loads(payload)
+        self.begun += 1
+        try:
+            return self._played(pickle.loads(payload), arguments)
+        finally:
+            self.ended += 1
+
+    def _played(self, call: Call, arguments: tuple[Any, ...]) -> Any:
         values = {name: self._value(arguments, place) for name, place in call.arguments.items()}
         made = [pack(tree) for program in call.programs for tree in self._player.play(program, values)]
         large = [packed for packed, small in zip(made, call.small, strict=True) if not small]

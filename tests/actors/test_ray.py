@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGKILL, SIGSTOP
 from typing import Any
 
 import pytest
@@ -29,9 +30,9 @@ from tests.worlds import CNN, DIGITS, Played, fleet, holdings, plan, play, time_
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
-def on_ray(blueprint: Blueprint, devices_per_actor: int | None) -> Played:
+def on_ray(blueprint: Blueprint, devices_per_actor: int | None, **changes: Any) -> Played:
     with Cluster() as cluster:
-        cluster.start(fleet_of(blueprint, devices_per_actor))
+        cluster.start(replace(fleet_of(blueprint, devices_per_actor), **changes))
         played = Played()
         for messages in cluster.play(path_of(simulate), blueprint, None):
             played.take(messages)
@@ -95,13 +96,14 @@ def test_a_stop_on_accuracy_is_the_same_with_the_clock_running_ahead() -> None:
     same(played, play(blueprint))
 
 
-def test_a_device_actor_that_dies_changes_nothing(tmp_path: Path) -> None:
-    """The process ends itself in its first training (as ``kill -9`` would); Ray starts it again and the program too."""
-    settings = Marked(rounds=2, cohort=4, mark=str(tmp_path / "died"))
+@pytest.mark.parametrize(("number", "devices_per_actor"), [(SIGKILL, 2), (SIGSTOP, 2), (SIGSTOP, 1)])
+def test_a_process_that_dies_or_hangs_changes_nothing(number: int, devices_per_actor: int, tmp_path: Path) -> None:
+    """It sends itself the signal in its first training; it is started again and its program too."""
+    settings = Marked(rounds=2, cohort=4, mark=str(tmp_path / "died"), signal=number)
     inline_settings = Marked(rounds=2, cohort=4, mark=str(tmp_path / "inline"))
     (tmp_path / "inline").touch()  # inline must not die
     expected = play(plan(mortal, inline_settings, fleet(4)))
-    found = on_ray(plan(mortal, settings, fleet(4)), 2)
+    found = on_ray(plan(mortal, settings, fleet(4)), devices_per_actor, patience_s=5.0)
     assert (tmp_path / "died").exists()
     assert found.end.weights_sha256 == expected.end.weights_sha256
     assert found.events == expected.events

@@ -27,9 +27,10 @@ class Deadline(RoundSettings):
 
 
 class Marked(RoundSettings):
-    """A protocol that kills an actor once; ``mark`` is the file that remembers it."""
+    """A protocol that sends an actor's process a signal once; ``mark`` is the file that remembers it."""
 
     mark: str = ""
+    signal: int = 9
 
 
 def ones(*, numbers: int) -> Weights:
@@ -70,15 +71,15 @@ def untraceable(value: Weights) -> Weights:
     return value if value["w"].sum().item() > 0 else double(value)
 
 
-def train_and_die(weights: Weights, shard: Any, seed: int, mark: str, *, sgd: LocalSGD) -> Weights:
-    """Trains; the first process that comes here dies instead."""
+def train_and_die(weights: Weights, shard: Any, seed: int, mark: str, number: int, *, sgd: LocalSGD) -> Weights:
+    """Trains; the first process that comes here gets a signal first."""
     if weights and not next(iter(weights.values())).is_meta:
         try:
             Path(mark).touch(exist_ok=False)
         except FileExistsError:
             pass
         else:
-            os._exit(1)
+            os.kill(os.getpid(), number)
     return train(weights, shard, seed, sgd=sgd)
 
 
@@ -119,7 +120,9 @@ async def mortal(world: Any, problem: Problem, settings: Marked) -> None:
     async def work(device: Any) -> Any:
         here = await world.server.send(weights, to=device, kind="weights")
         seed = world.seed("b", device.name, world.round)
-        update = await device.compute(train_and_die, here, device.data, seed, settings.mark, sgd=sgd_of(problem))
+        update = await device.compute(
+            train_and_die, here, device.data, seed, settings.mark, settings.signal, sgd=sgd_of(problem)
+        )
         return await device.send(update, to=world.server, kind="update")
 
     for _ in range(settings.rounds):

@@ -1,0 +1,47 @@
+"""What is waited for and not being made: told when nothing can be done, made again when a call was lost on its way."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import ray
+
+from actors.device import remote_device
+from actors.watchdog import Pulse, Stalled, Watchdog
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+
+class Forgetful:
+    """A worker that never answers its first call."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    async def play(self, payload: bytes) -> bytes:
+        """The payload, from the second call on."""
+        self._calls += 1
+        if self._calls == 1:
+            await asyncio.Event().wait()
+        return payload
+
+
+def idle_server() -> Pulse:
+    return Pulse(0, 0)
+
+
+def test_a_lost_call_is_made_again() -> None:
+    """The device actor holds a call that nobody plays: it is restarted, and Ray tries its call again."""
+    forgetful: Any = ray.remote(num_cpus=0)(Forgetful)
+    worker = forgetful.remote()  # the name keeps it alive
+    device = remote_device.remote("device-0000", {}, worker)
+    asked = device.play.remote(b"seven", [], 1, 1)
+    Watchdog([], [device], idle_server, 3.0).wait([asked])
+    assert ray.get(asked) == b"seven"
+
+
+def test_a_result_that_nobody_makes_is_told() -> None:
+    forgetful: Any = ray.remote(num_cpus=0)(Forgetful)
+    stranger = forgetful.remote()
+    with pytest.raises(Stalled, match=r"for 0\.5 s no actor has had anything to play"):
+        Watchdog([], [], idle_server, 0.5).wait([stranger.play.remote(b"")])
