@@ -11,13 +11,16 @@ from emulator.protocols.settings import Settings
 SIGNED = ("cut_gradient", "update")  # settings that name the codec of data of both signs
 
 
-def cut_findings(protocol: str, settings: Settings, model: ModelSpec, cut: int | None) -> Iterator[str]:
-    """What is wrong with a cut: ``key.path: got X; expected Y``. A split protocol needs a block on either side."""
-    blocks = len(summary(model))
+def cut_findings(protocol: str, settings: Settings, model: ModelSpec, chosen: tuple[str, int | None]) -> Iterator[str]:
+    """What is wrong with a cut, given with its key: ``key.path: got X; expected Y``.
+
+    A split protocol needs a block on either side.
+    """
+    (place, cut), blocks = chosen, len(summary(model))
     if cut is None or not 0 < cut < blocks:
         got = "none" if cut is None else str(cut)
         range_ = "1" if blocks == 2 else f"1 to {blocks - 1}"
-        yield f"model.cut: got {got}; expected {range_}, as {protocol} splits {model.name}"
+        yield f"{place}: got {got}; expected {range_}, as {protocol} splits {model.name}"
     else:
         yield from _codec_findings(settings, model, cut)
 

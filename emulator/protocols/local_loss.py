@@ -6,17 +6,21 @@ gradient crosses the network. Front and head, and the server's copies, are avera
 
 Inferred: averages are weighted by samples; smashed data leave before the backward pass, and a device starts on a minibatch
 when fewer than ``pipeline`` of its minibatches are on the air. Nothing is ever stale here: no answer is waited for.
+
+Not in the paper: groups with cuts of their own. Fronts and backs are averaged tensor by tensor over all devices; a head
+belongs to its cut (elsewhere its data have another shape or meaning) and is averaged over the devices of that cut.
 """
 
 from collections import deque
 
 from pydantic import Field
 
-from emulator.learning.aggregation import average
 from emulator.learning.auxiliary import begin_local, front_local, with_head, without_head
 from emulator.learning.frozen import learn
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end, resume, sizes
+from emulator.learning.split_cuts import average_head
+from emulator.protocols.split_cuts import Halves, at_cut, at_cuts, averaged, averaged_whole
 from emulator.protocols.split_training import OneWay, split_of, start
 from emulator.protocols.verbs import Node, Value, World
 
@@ -50,18 +54,48 @@ async def client(
     return update, await world.server.compute(end, copy, near=device)
 
 
+Fronts = dict[int | None, Value]  # with their heads, by cut
+
+
+async def renewed(world: World, trained: dict[Node, Halves], fronts: Fronts, split: Split) -> tuple[Fronts, Value]:
+    """Fronts with heads and the back after a round."""
+    if len(fronts) == 1:
+        front, back = await averaged(world, trained, split)
+        return {split.cut: front}, back
+    samples = tuple(device.samples for device in trained)
+    parts = await averaged_whole(world, samples, list(trained.values()), split)
+    found = Fronts()
+    for cut, (front, _) in (await at_cuts(world, parts, split, world.devices)).items():
+        taught = [(device.samples, mine) for device, (mine, _) in trained.items() if device.cut == cut]
+        if not any(count for count, _ in taught):
+            taught = [(1, fronts[cut])]
+        counts, heads = zip(*taught, strict=True)
+        found[cut] = await world.server.compute(average_head, counts, front, *heads)
+    return found, parts[1]
+
+
 async def local_loss(world: World, problem: Problem, settings: LocalLossSettings) -> None:
     """Rounds of the paper's parallel training of fronts and backs."""
-    split = split_of(problem, settings)
+    split, seed = split_of(problem, settings), world.seed("initial", "head")
     front, back = await start(world, split)
-    front = await world.server.compute(with_head, front, world.seed("initial", "head"), split=split)
+    fronts = {
+        cut: await world.server.compute(with_head, own, seed, split=at_cut(split, cut))
+        for cut, (own, _) in (await at_cuts(world, (front, back), split, world.devices)).items()
+    }
+    del front
     for _ in range(settings.rounds):
         cohort = await world.sample(settings.cohort)
-        course = (split, settings.pipeline)
-        trained = await world.gather({device: client(world, device, (front, back), course) for device in cohort})
-        samples = tuple(device.samples for device in trained)
-        if sum(samples):
-            front = await world.server.compute(average, samples, *(mine for mine, _ in trained.values()))
-            back = await world.server.compute(average, samples, *(copy for _, copy in trained.values()))
-        del trained
-        world.report(await world.server.compute(without_head, front), back)
+        backs = await at_cuts(world, (fronts[split.cut], back), split, cohort)
+        trained = await world.gather(
+            {
+                device: client(
+                    world, device, (fronts[device.cut], backs[device.cut][1]),
+                    (at_cut(split, device.cut), settings.pipeline),
+                )
+                for device in cohort
+            }
+        )  # fmt: skip
+        if any(device.samples for device in trained):
+            fronts, back = await renewed(world, trained, fronts, split)
+        del trained, backs
+        world.report(await world.server.compute(without_head, fronts[split.cut]), back)

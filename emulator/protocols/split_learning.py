@@ -2,11 +2,16 @@
 
 Devices take turns: each trains the front against the server's back and relays the front to the next one, over the server (the
 paper's centralised mode; devices have no link of their own). One round is one turn of each device of the cohort.
+
+Not in the paper: groups with cuts of their own. Blocks change sides between turns; the server's velocity of a block that is
+away waits for it, as the device's stays on the device.
 """
 
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end
+from emulator.learning.split_cuts import give_back, lend
 from emulator.protocols.split_counter import Counter, Course, PipelinedTraining, train_alone
+from emulator.protocols.split_cuts import at_cut
 from emulator.protocols.split_training import minibatches, received, split_of, start
 from emulator.protocols.verbs import Node, Value, World
 
@@ -30,6 +35,23 @@ async def turn_ahead(
     return await device.send(mine, to=world.server, kind="weights"), back
 
 
+async def turn_of(
+    world: World, device: Node, parts: tuple[Value, Value], course: tuple[Split, int]
+) -> tuple[Value, Value]:
+    """A turn at the device's own cut: gives both halves at the fleet's smallest."""
+    split, depth = course
+    own = at_cut(split, device.cut)
+    halves = parts if own is split else await world.server.compute(lend, *parts, near=device, split=own)
+    if depth == 1:
+        halves = await take_turn(world, device, halves, own)
+    else:
+        halves = await turn_ahead(world, device, halves, (own, depth))
+    if own is split:
+        return halves
+    found: tuple[Value, Value] = await world.server.compute(give_back, *halves, parts[1], near=device, split=split)
+    return found
+
+
 async def split_learning(world: World, problem: Problem, settings: SplitLearningSettings) -> None:
     """The label-sharing configuration; optimisers are fresh at the start of a turn on the device, kept at the server."""
     split = split_of(problem, settings)
@@ -37,12 +59,7 @@ async def split_learning(world: World, problem: Problem, settings: SplitLearning
     back = await world.server.compute(begin, whole, split=split, back=True)
     for _ in range(settings.rounds):
         for device in await world.sample(settings.cohort):
-            parts = (front, back)
-            taken = (
-                take_turn(world, device, parts, split)
-                if settings.pipeline == 1
-                else turn_ahead(world, device, parts, (split, settings.pipeline))
-            )
+            taken = turn_of(world, device, (front, back), (split, settings.pipeline))
             turn = await world.gather({device: taken})
             front, back = turn.get(device, (front, back))
         world.report(front, await world.server.compute(end, back))

@@ -2,12 +2,14 @@
 
 Algorithm 1 (SFLV1): devices train in parallel, each against a copy of the back of its own; at the end of a round the fronts
 are averaged (by the paper's fed server, here the server) and so are the backs, both weighted by samples.
+
+Not in the paper: groups with cuts of their own; each tensor is then averaged over all devices, in whichever half it was.
 """
 
-from emulator.learning.aggregation import average
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end
 from emulator.protocols.split_counter import Counter, Course, PipelinedTraining, train_alone
+from emulator.protocols.split_cuts import at_cut, at_cuts, averaged
 from emulator.protocols.split_training import round_of, split_of, start
 from emulator.protocols.verbs import Node, Value, World
 
@@ -33,18 +35,16 @@ async def splitfed_v1(world: World, problem: Problem, settings: SplitFedV1Settin
     front, back = await start(world, split)
     for _ in range(settings.rounds):
         cohort = await world.sample(settings.cohort)
-        parts = (front, back)
+        parts = await at_cuts(world, (front, back), split, cohort)
         trained = await world.gather(
             {
-                device: round_of(world, device, parts, split)
+                device: round_of(world, device, parts[device.cut], at_cut(split, device.cut))
                 if settings.pipeline == 1
-                else round_ahead(world, device, parts, (split, settings.pipeline))
+                else round_ahead(world, device, parts[device.cut], (at_cut(split, device.cut), settings.pipeline))
                 for device in cohort
             }
         )
-        samples = tuple(device.samples for device in trained)
-        if sum(samples):
-            front = await world.server.compute(average, samples, *(mine for mine, _ in trained.values()))
-            back = await world.server.compute(average, samples, *(theirs for _, theirs in trained.values()))
+        if any(device.samples for device in trained):
+            front, back = await averaged(world, trained, split)
         del trained, parts
         world.report(front, back)
