@@ -11,7 +11,7 @@ from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 import scenarios
 from emulator.cell_settings import NetworkSettings
-from emulator.cut_rules import cut_findings
+from emulator.cut_rules import codec_findings, cut_findings
 from emulator.devices.population import CellSpec, GroupSpec
 from emulator.devices.profile import Profile
 from emulator.devices.profile_file import load_profile
@@ -150,6 +150,7 @@ class Scenario(Section):
             yield f"model.name: {reason} (data.dataset is {self.data.dataset})"
         if reason is None:
             yield from self._cut_findings()
+        yield from codec_findings(self.protocol)
 
     def _cut_findings(self) -> Iterator[str]:
         name, entry = self.protocol_name, PROTOCOLS[self.protocol_name]

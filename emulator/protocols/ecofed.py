@@ -22,11 +22,11 @@ from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end, halves, sizes
 from emulator.protocols.local_training import start
 from emulator.protocols.split_cuts import at_cut, at_cuts, averaged_whole, cuts_of
-from emulator.protocols.split_training import OneWay, split_of
+from emulator.protocols.split_training import OwnFronts, split_of
 from emulator.protocols.verbs import Node, Value, World
 
 
-class EcoFedSettings(OneWay):
+class EcoFedSettings(OwnFronts):
     """Settings of EcoFed. ``init``: what of the given weights is used."""
 
     smashed: CodecSettings = Field(default=PlainCodec(codec="int8"), description="codec of the smashed data")

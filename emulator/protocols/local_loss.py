@@ -20,6 +20,7 @@ from emulator.learning.frozen import learn
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end, resume, sizes
 from emulator.learning.split_cuts import average_head
+from emulator.protocols.courier import Courier, Offer
 from emulator.protocols.split_cuts import Halves, at_cut, at_cuts, averaged, averaged_whole
 from emulator.protocols.split_training import OneWay, split_of, start
 from emulator.protocols.verbs import Node, Value, World
@@ -32,11 +33,12 @@ class LocalLossSettings(OneWay):
 
 
 async def client(
-    world: World, device: Node, parts: tuple[Value, Value], course: tuple[Split, int]
+    world: World, device: Node, parts: tuple[Offer, Value], course: tuple[Split, int]
 ) -> tuple[Value, Value]:
     """A device's round: gives front with head, and the server's copy of the back, all at the server."""
     (split, depth), seed, air = course, world.seed("batches", device.name, world.round), deque[Value]()
-    mine = world.server.send(parts[0], to=device, kind="weights")
+    errand = parts[0].to(device)
+    mine = errand.take()
     mine = await device.compute(begin_local, mine, split=split)
     copy = world.server.compute(begin, parts[1], near=device, split=split, back=True)
     for number, size in enumerate(sizes(split.plan, device.samples)):
@@ -50,7 +52,7 @@ async def client(
         air += [up, names]
         copy = world.server.compute(learn, copy, up, names, seed, number, near=device, split=split)
         mine = await device.compute(resume, waiting, labels)
-    update = await device.send(await device.compute(end, mine), to=world.server, kind="update")
+    update = await errand.bring(await device.compute(end, mine))
     return update, await world.server.compute(end, copy, near=device)
 
 
@@ -77,6 +79,7 @@ async def renewed(world: World, trained: dict[Node, Halves], fronts: Fronts, spl
 async def local_loss(world: World, problem: Problem, settings: LocalLossSettings) -> None:
     """Rounds of the paper's parallel training of fronts and backs."""
     split, seed = split_of(problem, settings), world.seed("initial", "head")
+    courier = Courier(world, settings)
     front, back = await start(world, split)
     fronts = {
         cut: await world.server.compute(with_head, own, seed, split=at_cut(split, cut))
@@ -85,17 +88,17 @@ async def local_loss(world: World, problem: Problem, settings: LocalLossSettings
     del front
     for _ in range(settings.rounds):
         cohort = await world.sample(settings.cohort)
-        backs = await at_cuts(world, (fronts[split.cut], back), split, cohort)
+        halves = await at_cuts(world, (fronts[split.cut], back), split, cohort)
+        parts = {cut: (await courier.offer(fronts[cut]), theirs) for cut, (_, theirs) in halves.items()}
         trained = await world.gather(
             {
                 device: client(
-                    world, device, (fronts[device.cut], backs[device.cut][1]),
-                    (at_cut(split, device.cut), settings.pipeline),
+                    world, device, parts[device.cut], (at_cut(split, device.cut), settings.pipeline)
                 )
                 for device in cohort
             }
         )  # fmt: skip
         if any(device.samples for device in trained):
             fronts, back = await renewed(world, trained, fronts, split)
-        del trained, backs
+        del trained, parts, halves
         world.report(await world.server.compute(without_head, fronts[split.cut]), back)
