@@ -18,7 +18,7 @@ from emulator.engine import Engine
 from emulator.learning.meter import Cost
 from emulator.learning.models import weight_specs
 from emulator.learning.sgd import Problem
-from emulator.learning.shards import given_weights, shard_source, shard_spec
+from emulator.learning.shards import chunk, given_weights, shard_source, shard_spec
 from emulator.nodes import Machine, Node
 from emulator.processors import Discipline
 from emulator.protocols.settings import Settings
@@ -86,6 +86,10 @@ def build_world(plan: Blueprint, executor: Executor) -> tuple[Engine, World]:
         engine.out_of_memory = world.exclude
     for node, condition in zip(devices, conditions, strict=True):
         _furnish(world, node, condition)
+    held_out = plan.observation.validation_samples
+    if held_out:
+        source = Source(path_of(chunk), (("split", "validation"), ("start", 0), ("stop", held_out)))
+        world.hold_out(Handle(engine.tape, source, 0, shard_spec(held_out, plan.problem.model.shape), server))
     if plan.problem.given:
         specs = weight_specs(plan.problem.model)
         kept = {name: Leaf(specs[name].shape, specs[name].dtype) for name in plan.problem.given}
@@ -108,11 +112,15 @@ def _furnish(world: World, node: Node, condition: Condition) -> None:
 
 def _device(engine: Engine, drawn: tuple[Device, Condition], access: Access, data: tuple[int, Problem]) -> Node:
     (device, condition), (samples, problem) = drawn, data
-    profile, attachment = device.profile, engine.network.attach(access)
+    profile, attachment, cut = device.profile, engine.network.attach(access), problem.cut
+    if device.cut is not None:
+        if cut is None or device.cut < cut:
+            raise ValueError(f"{device.name}: got a cut of {device.cut}; expected {cut} or more, the fleet's smallest")
+        cut = device.cut
     pace = Pace(profile.throttling, condition.load) if profile.throttling or condition.load else None
     supply = Supply(engine.clock.env, profile, engine.ledger) if profile.idle_w is not None else None
     machine = Machine(
-        profile, attachment, _speed(profile, device.slowdown), True, pace, supply, condition.completeness.of
+        profile, attachment, _speed(profile, device.slowdown), True, pace, supply, condition.completeness.of, cut=cut
     )
     node = Node(engine, device.name, device.index, machine)
     spec = shard_spec(samples, problem.model.shape)
