@@ -116,7 +116,9 @@ class Tape:
             source: Op = handle.origin
             if source.answered and source.pause == handle.index:
                 twice = source.step.op
-                raise ValueError(f"operation {op} answers operation {twice}, which has got its answer; expected one answer")
+                raise ValueError(
+                    f"operation {op} answers operation {twice}, which has got its answer; expected one answer"
+                )
             if source.lane != lane and not source.shipped:
                 elsewhere.append(handle)
         if elsewhere:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.bare import network
@@ -72,14 +73,13 @@ def worker(pipe: Connection, work: Work) -> None:
     start = weights_of(halves(work))
     one_round(work, start, data[:2])
     pipe.send([tensor.numpy() for tensor in start])
-    for _ in range(work.rounds):
-        start = [torch.from_numpy(array) for array in pipe.recv()]
+    while (sent := pipe.recv()) is not None:
+        start = [torch.from_numpy(array) for array in sent]
         pipe.send([tensor.numpy() for tensor in one_round(work, start, data)])
 
 
-def seconds(pipes: list[Connection], work: Work) -> float:
+def seconds(pipes: list[Connection], work: Work, weights: list[NDArray[np.float32]]) -> float:
     """Wall seconds of all rounds: the weights are sent out, trained and averaged over all ``work.clients``."""
-    weights = [pipe.recv() for pipe in pipes][0]
     begun = time.perf_counter()
     for _ in range(work.rounds):
         for pipe in pipes:

@@ -12,7 +12,9 @@ from emulator.learning.meter import unmetered
 from emulator.learning.models import ModelSpec, build
 
 Weights = dict[str, Tensor]  # parameter and buffer name -> tensor; BatchNorm's running statistics are weights too
-Slots = dict[str, tuple[dict[str, Any], str]]  # weight -> the dictionary of its module that holds it, and its name there
+Slots = dict[
+    str, tuple[dict[str, Any], str]
+]  # weight -> the dictionary of its module that holds it, and its name there
 
 _LOCAL = threading.local()  # the clock traces while the server's lane trains: each thread binds modules of its own
 
