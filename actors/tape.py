@@ -110,10 +110,9 @@ class Tape:
         """
         function, inputs, settings = call
         specs, place = about
-        read = [item for item in inputs if isinstance(item, Handle) and isinstance(item.origin, Op)]
+        read = [(item.origin, item) for item in inputs if isinstance(item, Handle) and isinstance(item.origin, Op)]
         elsewhere = []
-        for handle in read:
-            source: Op = handle.origin
+        for source, handle in read:
             if source.answered and source.pause == handle.index:
                 twice = source.step.op
                 raise ValueError(
@@ -130,8 +129,7 @@ class Tape:
         made.handles, made.uses = [0] * len(sizes), [0] * len(sizes)
         if outputs and every[-1].pause is not None:
             made.pause = outputs - 1
-        for handle in read:
-            source = handle.origin
+        for source, handle in read:
             source.uses[handle.index] += 1
             source.answered |= source.pause == handle.index
         self._ops[op] = self._held.setdefault(lane, {})[op] = made

@@ -27,8 +27,8 @@ class Work(NamedTuple):
 
 def halves(work: Work) -> tuple[nn.Sequential, nn.Sequential]:
     """Front and back."""
-    model, border = network(work.kind), BLOCKS[work.kind][work.cut]
-    return model[:border], model[border:]
+    layers, border = list(network(work.kind)), BLOCKS[work.kind][work.cut]
+    return nn.Sequential(*layers[:border]), nn.Sequential(*layers[border:])
 
 
 def train(work: Work, parts: tuple[nn.Sequential, nn.Sequential], data: tuple[Tensor, Tensor]) -> None:

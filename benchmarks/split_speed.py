@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from actors.cluster import Cluster
 from actors.program import path_of
@@ -111,7 +111,7 @@ def told(name: str, took: Took, rounds: int) -> None:
 def others(processes: int) -> bool:
     """SplitFed v2 and sequential split learning, one round each: their figures; gives whether their rows are complete."""
     kept = True
-    common = {"rounds": 1, "cohort": DEVICES, "learning_rate": 0.05, "batch_size": BATCH}
+    common: dict[str, Any] = {"rounds": 1, "cohort": DEVICES, "learning_rate": 0.05, "batch_size": BATCH}
     for name, protocol, settings in (
         ("splitfed_v2", splitfed_v2, SplitFedV2Settings(**common)),
         ("split_learning", split_learning, SplitLearningSettings(**common)),

@@ -30,7 +30,9 @@ def _skeleton(spec: ModelSpec, blocks: tuple[int, int] | None) -> tuple[nn.Seque
 
 def _some(whole: nn.Sequential, slots: Slots, blocks: tuple[int, int]) -> tuple[nn.Sequential, Slots]:
     start, stop = blocks
-    return whole[start:stop], {name: slot for name, slot in slots.items() if start <= block_of(name) < stop}
+    return nn.Sequential(*list(whole)[start:stop]), {
+        name: slot for name, slot in slots.items() if start <= block_of(name) < stop
+    }
 
 
 def _whole(spec: ModelSpec) -> tuple[nn.Sequential, Slots]:
