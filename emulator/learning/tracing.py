@@ -73,7 +73,7 @@ def measure(function: Callable[..., Tree], inputs: tuple[Any, ...], settings: di
     key: Any = (
         function,
         tuple(settings.items()),
-        tuple(item if isinstance(item, Spec) else _structure(item) for item in inputs),
+        tuple([item if isinstance(item, Spec) else _structure(item) for item in inputs]),
     )
     found = _STEPS.get(key)
     if found is None:
