@@ -78,6 +78,10 @@ MODELS: dict[str, ModelInfo] = {
     "vgg11_ecofed": ModelInfo(
         deep.vgg11_ecofed, (32, 32), "EcoFed's VGG-11 with 4096-4096, 34.4 M", ECOFED, (3, 32, 32), 34_440_970
     ),
+    "vgg_ecofed_small": ModelInfo(
+        deep.vgg_ecofed_small, (32, 32), "EcoFed's device part with a light back, 0.19 M",
+        f"{ECOFED}; the back is this platform's", (3, 32, 32), 189_578,
+    ),
     "resnet8": ModelInfo(
         deep.resnet8, (8, 256), "CIFAR ResNet-8 (He et al. 2016), option A shortcuts", HE, (3, 32, 32), 75_290
     ),
@@ -88,6 +92,10 @@ MODELS: dict[str, ModelInfo] = {
     "mobilenetv2": ModelInfo(
         deep.mobilenetv2, (32, 256), "MobileNetV2 1.0 (Sandler et al. 2018), 2.2 M",
         "Sandler et al., CVPR 2018 (arXiv 1801.04381), table 2", (3, 32, 32), 2_236_682,
+    ),
+    "mobilenetv2_small": ModelInfo(
+        deep.mobilenetv2_small, (32, 32), "MobileNetV2's first four blocks with a light back, 0.07 M",
+        "Sandler et al., CVPR 2018 (arXiv 1801.04381), table 2; the back is this platform's", (3, 32, 32), 69_434,
     ),
 }  # fmt: skip
 
