@@ -34,9 +34,7 @@ def coded(chosen: Tensor, count: int) -> Tensor:
 def decoded(mask: Tensor, count: int, kept: int) -> Tensor:
     """The positions again, int64 [kept]. Raises ValueError for a mask of another length."""
     if len(mask) != mask_bytes(count, kept):
-        raise ValueError(
-            f"mask: got {len(mask)} bytes for {kept} of {count}; expected {mask_bytes(count, kept)} bytes"
-        )
+        raise ValueError(f"mask: got {len(mask)} bytes for {kept} of {count}; expected {mask_bytes(count, kept)} bytes")
     if kept == count:
         return torch.arange(count, device=mask.device)
     if _as_bitmap(count, kept):

@@ -1,7 +1,7 @@
 """Which neurons a device trains in a cycle, drawn as values: nothing waits for a tensor, as their number is static.
 
-ELFISH (arXiv 1912.01684) tells that other neurons are masked in every cycle. That those of the largest parameter change are kept,
-the others drawn, and those skipped too often forced is of its successor Helios (same number, later versions), recalled.
+ELFISH (arXiv 1912.01684) tells that other neurons are masked in every cycle. That those of the largest parameter change are
+kept, the others drawn, and those skipped too often forced is of its successor Helios (same number, later versions), recalled.
 """
 
 from dataclasses import dataclass

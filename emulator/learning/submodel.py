@@ -4,7 +4,7 @@ A neuron is a convolution's filter or a fully connected unit, with its bias and 
 reads of it. The number of kept neurons per layer is static (shapes, and so costs, are known without data); which ones they
 are is a value: ``Kept``, sorted positions per layer. The tensors are really smaller: no step needs to know of it.
 
-Ours: where a residual sum needs all channels, only a block's inner ones are cut (ELFISH and HeteroFL do not say, resp. cut all).
+Ours: where a residual sum needs all channels, only a block's inner ones are cut (HeteroFL cuts all).
 """
 
 from collections.abc import Iterator, Mapping
@@ -138,9 +138,7 @@ def positions(kept: Kept, model: ModelSpec) -> dict[str, dict[int, Tensor]]:
         spread: dict[int, Tensor] = {1: chosen}
         for weight, dim, repeat in layer.entries:
             if repeat not in spread:
-                spread[repeat] = (
-                    chosen.unsqueeze(1) * repeat + torch.arange(repeat, device=chosen.device)
-                ).reshape(-1)
+                spread[repeat] = (chosen.unsqueeze(1) * repeat + torch.arange(repeat, device=chosen.device)).reshape(-1)
             found.setdefault(weight, {})[dim] = spread[repeat]
     return found
 
