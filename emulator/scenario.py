@@ -151,6 +151,9 @@ class Scenario(Section):
         splits = PROTOCOLS[self.protocol_name].splits
         if reason is None and splits:
             yield from cut_findings(self.protocol_name, self.protocol, self.model_spec, self.model.cut)
+        if reason is None:
+            found = PROTOCOLS[self.protocol_name].findings(self.protocol, self.model_spec)
+            yield from (f"protocol.{words}" for words in found)
         if self.model.cut is not None and not splits:
             yield f"model.cut: got {self.model.cut}; expected none, as {self.protocol_name} has no use for it"
 

@@ -5,15 +5,17 @@ one in every cycle, recover the masked ones, and weigh partly trained models by 
 recalled of its successor Helios (later versions of that number, DAC 2021) or inferred, as each setting tells.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from math import floor
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from emulator.learning.models import ModelSpec
 from emulator.learning.picking import Picking
 from emulator.learning.sgd import Problem
-from emulator.learning.submodel import submodel
+from emulator.learning.submodel import share_findings, submodel
 from emulator.protocols.local_training import start
 from emulator.protocols.pacing import Paced, Pacing
 from emulator.protocols.partial_training import PartialRounds
@@ -55,6 +57,11 @@ class ElfishSettings(Paced):
         return [1.0, *(round(self.least_volume + number * self.volume_step, 9) for number in range(count))]
 
 
+def elfish_findings(settings: ElfishSettings, model: ModelSpec) -> Iterator[str]:
+    """What is wrong with the settings for a model: layers that it has not, or that would be left without a neuron."""
+    yield from share_findings(model, {}, settings.layers)
+
+
 async def elfish(world: World, problem: Problem, settings: ElfishSettings) -> None:
     """The cycle: pace, volumes, soft-training, recovery and aggregation."""
     weights = await start(world, problem)
@@ -63,10 +70,6 @@ async def elfish(world: World, problem: Problem, settings: ElfishSettings) -> No
     pacing = Pacing(settings, rounds.sgd, at, settings.volumes)
     for _ in range(settings.rounds):
         subs = pacing.subs(await world.sample(settings.cohort), settings.volume)
-        await rounds.start(weights, subs)
-        turn = None if settings.selection == "fixed" else world.round
-        trained = await world.gather({d: rounds.client(d, weights, sub, turn) for d, sub in subs.items()})
-        pacing.observe({device: part.slowness for device, part in trained.items()})
-        weights = await rounds.merged(weights, trained)
-        del trained
+        weights = await rounds.play(weights, subs, None if settings.selection == "fixed" else world.round)
+        pacing.observe(rounds.slowness)
         world.report(weights, **pacing.metrics(subs))

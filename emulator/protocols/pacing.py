@@ -41,7 +41,6 @@ class Pacing:
         self.volumes = sorted(volumes)
         self.whole = submodel(sgd.problem.model, 1.0)
         self.pace_s = 0.0
-        self.missed = 0
         self._speed: dict[
             str, tuple[float, float]
         ] = {}  # device -> slowness by the EMA, and the one that is counted on
@@ -99,10 +98,8 @@ class Pacing:
     def subs(self, cohort: Sequence[Node], volume: float | None = None) -> dict[Node, Submodel]:
         """What each device trains: stragglers the largest part that keeps the pace and fits (or ``volume``), others all."""
         found = dict.fromkeys(cohort, self.whole)
-        stragglers = self.stragglers(cohort)
-        for device in stragglers:
+        for device in self.stragglers(cohort):
             found[device] = self.at(self.volume(device) if volume is None else volume)
-        self.missed = sum(self.seconds(device, found[device]) > self.pace_s for device in stragglers)
         return found
 
     def volume(self, device: Node) -> float:
@@ -120,7 +117,8 @@ class Pacing:
         return int(self.seconds(device, sub) > self.pace_s or not self.fits(device, sub))
 
     def metrics(self, subs: Mapping[Node, Submodel]) -> dict[str, float]:
-        """What a round's row tells: pace, stragglers, the smallest share of neurons, and how many stragglers miss the pace."""
+        """A round's row: pace (0: none), devices that train a part, the smallest share of neurons, those that miss the pace."""
         least = min((sub.neurons for sub in subs.values()), default=self.whole.neurons) / self.whole.neurons
-        cut = float(sum(not sub.whole for sub in subs.values()))
-        return {"pace_s": self.pace_s, "stragglers": cut, "least_share": least, "missed": float(self.missed)}
+        cut = [device for device, sub in subs.items() if not sub.whole]
+        late = sum(self.seconds(device, subs[device]) > self.pace_s for device in cut) if self.pace_s else 0
+        return {"pace_s": self.pace_s, "stragglers": float(len(cut)), "least_share": least, "missed": float(late)}

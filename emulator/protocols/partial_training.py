@@ -52,16 +52,26 @@ class PartialRounds:
     def __init__(self, world: World, problem: Problem, settings: PartialTraining, picking: Picking) -> None:
         self.world, self.model, self.settings, self.picking = world, problem.model, settings, picking
         self.sgd = local_sgd(problem, settings)
+        self.slowness: dict[
+            Node, float
+        ] = {}  # seconds that devices trained in the last round, in parts of those predicted
         self._skips: dict[str, Value] = {}
         self._fresh: tuple[Value, Value] | None = None  # skip counters and gains of a device that never had a mask
 
-    async def start(self, weights: Value, subs: Mapping[Node, Submodel]) -> None:
+    async def play(self, weights: Value, subs: Mapping[Node, Submodel], turn: int | None = None) -> Value:
+        """A round: the new global weights. ``turn`` keys the draw of neurons; None: one draw a device for all rounds."""
+        await self._begin(weights, subs)
+        trained = await self.world.gather({d: self.client(d, weights, sub, turn) for d, sub in subs.items()})
+        self.slowness = {device: part.slowness for device, part in trained.items()}
+        return await self._merged(weights, trained)
+
+    async def _begin(self, weights: Value, subs: Mapping[Node, Submodel]) -> None:
         """Nothing is skipped yet; needed once somebody trains less than all."""
         if self._fresh is None and any(not sub.whole for sub in subs.values()):
             self._fresh = await self.world.server.compute(untouched, weights, model=self.model)
 
-    async def client(self, device: Node, weights: Value, sub: Submodel, turn: str | int | None = None) -> Trained:
-        """One device's round: pick, download, train, upload. ``turn``: keys the draw; None: one for all rounds."""
+    async def client(self, device: Node, weights: Value, sub: Submodel, turn: int | None) -> Trained:
+        """One device's round: pick, download, train, upload."""
         world, kept, skips = self.world, {}, None
         if sub.whole:
             here = await world.server.send(weights, to=device, kind="weights")
@@ -79,7 +89,7 @@ class PartialRounds:
         del here
         return Trained(await device.send(update, to=world.server, kind="update"), kept, skips, slowness, sub)
 
-    def _seed(self, device: Node, turn: str | int | None) -> int:
+    def _seed(self, device: Node, turn: int | None) -> int:
         return self.world.seed("mask", device.name, *(() if turn is None else (turn,)))
 
     async def _portion(self, device: Node, weights: Value, kept: Value, sub: Submodel) -> Value:
@@ -93,7 +103,7 @@ class PartialRounds:
         there = await device.compute(told, server.send(mask, to=device, kind="mask"), sub=sub)
         return await device.compute(carve, whole, there, model=self.model)
 
-    async def merged(self, weights: Value, trained: Mapping[Node, Trained]) -> Value:
+    async def _merged(self, weights: Value, trained: Mapping[Node, Trained]) -> Value:
         """The new global weights; those that were, where nobody has any sample."""
         samples, server = tuple(device.samples for device in trained), self.world.server
         parts = list(trained.values())
