@@ -29,13 +29,14 @@ class Picking:
     ``ordered``: the first k. ``round_robin``: those skipped longest, the first of equal ones. ``random``: drawn, but those
     skipped more than ``skip_limit`` (C_max) cycles come first; without ``forces`` nothing comes first. ``helios``: as random,
     after the round(``top_share`` k) neurons of the largest gain (k - 1 at most, so that no neuron starves).
-    ``skip_limit`` None: ceil(n / k), ELFISH's 1 / p (ours).
+    ``skip_limit`` None: ceil(n / k), ELFISH's 1 / p (ours). ``shared``: all devices of a round draw the same.
     """
 
     how: Literal["ordered", "round_robin", "random", "helios"]
     top_share: float = 0.0
     skip_limit: int | None = None
     forces: bool = True
+    shared: bool = False
 
     def top(self, count: int) -> int:
         """Neurons of ``count`` that are kept for their gain."""

@@ -90,7 +90,8 @@ class PartialRounds:
         return Trained(await device.send(update, to=world.server, kind="update"), kept, skips, slowness, sub)
 
     def _seed(self, device: Node, turn: int | None) -> int:
-        return self.world.seed("mask", device.name, *(() if turn is None else (turn,)))
+        names = () if self.picking.shared else (device.name,)
+        return self.world.seed("mask", *names, *(() if turn is None else (turn,)))
 
     async def _portion(self, device: Node, weights: Value, kept: Value, sub: Submodel) -> Value:
         """The sub-network's weights, on the device."""
