@@ -247,7 +247,7 @@ def test_without_stragglers_it_is_fedavg_to_the_bit(problem: Problem, settings: 
     soft = play(plan(elfish, ElfishSettings(**common, threshold=1e3, **settings), fleet(5), **changes))
     assert soft.end.weights_sha256 == plain.end.weights_sha256
     assert soft.events == plain.events
-    volume = {"pace_s": 1e-6, "volume": 1.0}
+    volume: dict[str, Any] = {"pace_s": 1e-6, "volume": 1.0}
     whole = play(plan(elfish, ElfishSettings(**common, **volume, **settings), fleet(5), **changes))
     assert whole.end.weights_sha256 == plain.end.weights_sha256
     assert whole.events == plain.events
