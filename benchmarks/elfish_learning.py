@@ -3,7 +3,7 @@
 ELFISH (arXiv 1912.01684) is compared with synchronous FedAvg over a grid of how slow stragglers are and how many there are.
 Smaller than in the paper: scikit-learn's digits for MNIST and CIFAR-10, an MLP of 128 units for LeNet and AlexNet, six devices,
 links that take no time. One hidden layer makes a cycle's time go by the volume, not its square: p = 1 / 2 and the guard, 0.2.
-Learning rate, cycles, times and thresholds were set on seed 11, which is not reported. Run: ``python -m benchmarks.elfish_learning``
+Learning rate, cycles, times and thresholds were set on seed 11, which is not reported. ``python -m benchmarks.elfish_learning``
 """
 
 from math import inf, log
