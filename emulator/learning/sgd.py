@@ -82,16 +82,23 @@ def train(weights: Weights, shard: Shard, seed: int, *, sgd: LocalSGD) -> Weight
 
 def sgd_step(learner: Learner, batch: Shard) -> None:
     """One minibatch: forward, backward, update in place."""
+    gradients = slopes(learner, batch)
+    with torch.no_grad():
+        follow(learner, gradients)
+
+
+def slopes(learner: Learner, batch: Shard) -> list[Tensor]:
+    """Gradients of a minibatch's loss at the learner's weights."""
     inputs = learner.sgd.problem.normalise(batch.images)
     loss = functional.cross_entropy(learner.model(inputs), batch.labels)
     del inputs
     gradients = list(torch.autograd.grad(loss, learner.weights))
     label("gradients", gradients)
-    with torch.no_grad():
-        _descend(learner, gradients)
+    return gradients
 
 
-def _descend(learner: Learner, gradients: list[Tensor]) -> None:
+def follow(learner: Learner, gradients: list[Tensor]) -> None:
+    """The learner's step along gradients, which are used up."""
     sgd, weights = learner.sgd, learner.weights
     if sgd.mu:
         torch._foreach_add_(gradients, weights, alpha=sgd.mu)

@@ -8,10 +8,12 @@ from emulator.protocols.ecofed import EcoFedSettings, ecofed
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.fedgkt import FedGKTSettings, fedgkt
+from emulator.protocols.fednova import FedNovaSettings, fednova
 from emulator.protocols.fedprox import FedProxSettings, fedprox
 from emulator.protocols.hierfavg import HierFavgSettings, hierfavg
 from emulator.protocols.local_loss import LocalLossSettings, local_loss
 from emulator.protocols.parallel_split import ParallelSplitSettings, parallel_split
+from emulator.protocols.scaffold import ScaffoldSettings, scaffold
 from emulator.protocols.settings import Settings
 from emulator.protocols.split_learning import SplitLearningSettings, split_learning
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
@@ -34,6 +36,8 @@ class Entry:
 PROTOCOLS: dict[str, Entry] = {
     "fedavg": Entry(FedAvgSettings, fedavg, "federated averaging (McMahan et al. 2017)"),
     "fedprox": Entry(FedProxSettings, fedprox, "FedAvg with a proximal term on the device (Li et al. 2020)"),
+    "scaffold": Entry(ScaffoldSettings, scaffold, "control variates against drift (Karimireddy et al. 2020)"),
+    "fednova": Entry(FedNovaSettings, fednova, "normalised averaging of unequal local work (Wang et al. 2020)"),
     "fedadam": Entry(FedAdamSettings, fedadam, "FedAvg with Adam at the server (Reddi et al. 2021)"),
     "hierfavg": Entry(HierFavgSettings, hierfavg, "FedAvg over edge servers (Liu et al. 2020)", edges=True),
     "split_learning": Entry(

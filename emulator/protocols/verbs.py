@@ -55,6 +55,10 @@ class World(Protocol):
         """The server."""
 
     @property
+    def devices(self) -> Sequence[Node]:
+        """All devices, there or not."""
+
+    @property
     def now(self) -> float:
         """Virtual seconds since the start."""
 

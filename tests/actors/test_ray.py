@@ -21,6 +21,8 @@ from emulator.preparation import make_holdings
 from emulator.protocols.ecofed import EcoFedSettings, ecofed
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
+from emulator.protocols.fednova import FedNovaSettings, fednova
+from emulator.protocols.scaffold import ScaffoldSettings, scaffold
 from emulator.protocols.settings import RoundSettings
 from emulator.run import simulate
 from tests.world.protocols import Deadline, Marked, Quiet, asynchronous, deadline, failing, mortal, reading
@@ -74,6 +76,8 @@ def test_same_hashes_on_any_placement(devices_per_actor: int | None) -> None:
     ("protocol", "settings"),
     [
         (fedadam, FedAdamSettings(rounds=2, cohort=4, learning_rate=0.1)),
+        (scaffold, ScaffoldSettings(rounds=3, cohort=4, learning_rate=0.1, momentum=0.5)),
+        (fednova, FedNovaSettings(rounds=2, cohort=4, learning_rate=0.1, momentum=0.5)),
         (deadline, Deadline(rounds=2, cohort=8, first=5)),
         (reading, RoundSettings(rounds=3, cohort=4)),
         (asynchronous, RoundSettings(rounds=5, cohort=4)),
