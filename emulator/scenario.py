@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -146,7 +147,9 @@ class Scenario(Section):
 
     def _model_findings(self) -> Iterator[str]:
         reason = refusal(self.model_spec)
-        if reason is not None:
+        if reason is not None and reason.startswith("keep_ratio: "):
+            yield f"model.{reason}"
+        elif reason is not None:
             yield f"model.name: {reason} (data.dataset is {self.data.dataset})"
         splits = PROTOCOLS[self.protocol_name].splits
         if reason is None and splits:
@@ -173,7 +176,7 @@ class Scenario(Section):
     def model_spec(self) -> ModelSpec:
         """The model for this data set's images."""
         info = DATASETS[self.data.dataset]
-        return ModelSpec(self.model.name, info.classes, info.shape, self.model.batch_statistics)
+        return ModelSpec(self.model.name, info.classes, info.shape, self.model.batch_statistics, self.model.keep_ratio)
 
     @property
     def all_seeds(self) -> Seeds:
@@ -189,14 +192,19 @@ class Scenario(Section):
             for name, cell in self.network.cells.items()
             for together in [contended(cell)]
         }
+        profiles = [self._own(group) for group in self.devices]
         return [
             GroupSpec(
-                self.profile(group.profile), count, cells[group.cell] if group.cell else None,
+                profiles[index], count, cells[group.cell] if group.cell else None,
                 group.uplink, group.downlink, group.latency, group.slowdown.build() if group.slowdown else None,
                 tuple((key, spread.build()) for key, spread in group.vary.items()),
             )
-            for group, count in zip(self.devices, self.counts, strict=True)
+            for index, (group, count) in enumerate(zip(self.devices, self.counts, strict=True))
         ]  # fmt: skip
+
+    def _own(self, group: DeviceGroup) -> Profile:
+        found = self.profile(group.profile)
+        return found if group.dynamic_channels is None else replace(found, dynamic_channels=group.dynamic_channels)
 
     def profile(self, name: str) -> Profile:
         """What machines of a profile can do here: as its file says, or drawn once within its figures' uncertainties."""

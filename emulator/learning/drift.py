@@ -24,8 +24,8 @@ from emulator.learning.tracing import repeat
 def length(sgd: LocalSGD, steps: int) -> float:
     """||a||_1 of so many steps: how strongly their gradients enter w_t - w, in learning rates. Plain SGD: the steps.
 
-    A gradient's echo is followed through momentum and proximal term: v <- momentum v + mu (w - w_t), w <- w - rate v. By
-    hand: momentum p alone gives (n - p (1 - p^n) / (1 - p)) / (1 - p), the proximal term alone (1 - (1 - rate mu)^n) / (rate mu).
+    A gradient's echo is followed through momentum and proximal term: v <- momentum v + mu (w - w_t), w <- w - rate v.
+    Momentum p alone gives (n - p (1 - p^n) / (1 - p)) / (1 - p), the proximal term alone (1 - (1 - rate mu)^n) / (rate mu).
     Both at once are not in the paper's table; its definition is kept.
     """
     velocity, moved, total = 1.0, 1.0, 0.0

@@ -6,8 +6,8 @@ nothing of the new one.
 
 Ours, not the paper's: devices send y_i and the server subtracts x (the same bytes); with momentum, option II divides by the
 strength of the local steps in place of their number (``learning/drift.py``); BatchNorm's running statistics have no control
-variate and take the mean; devices without data are left out. ``weighting: samples`` is FedAvg's, as in the released code of
-Luong et al. (ADP, CCGrid 2023), which wraps this protocol.
+variate and take the mean; devices without data are left out. ``weighting: samples`` is FedAvg's, as in the code of
+Yu et al. (ADP, arXiv 2106.06921), which wraps this protocol.
 """
 
 from typing import Literal

@@ -142,7 +142,7 @@ def test_fednova_equals_a_plain_loop(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("problem", [MLP, CNN])
 def test_fednova_with_equal_steps_is_fedavg_bit_for_bit(problem: Any) -> None:
-    common = {"rounds": 3, "cohort": 3, "learning_rate": 0.1, "local_steps": 3}
+    common: dict[str, Any] = {"rounds": 3, "cohort": 3, "learning_rate": 0.1, "local_steps": 3}
     nova = play(plan(fednova, FedNovaSettings(**common), fleet(5), samples=(40, 33, 17, 20, 52), problem=problem))
     plain = play(plan(fedavg, FedAvgSettings(**common), fleet(5), samples=(40, 33, 17, 20, 52), problem=problem))
     assert nova.end.weights_sha256 == plain.end.weights_sha256
@@ -151,7 +151,7 @@ def test_fednova_with_equal_steps_is_fedavg_bit_for_bit(problem: Any) -> None:
 @pytest.mark.parametrize("problem", [MLP, CNN])
 def test_the_first_round_of_scaffold_by_samples_is_fedavg_bit_for_bit(problem: Any) -> None:
     # All control variates are zero: g - 0 + 0. With momentum too.
-    common = COMMON | {"rounds": 1, "momentum": 0.5}
+    common: dict[str, Any] = COMMON | {"rounds": 1, "momentum": 0.5}
     controlled = play(plan(scaffold, ScaffoldSettings(**common, weighting="samples"), fleet(5), problem=problem))
     plain = play(plan(fedavg, FedAvgSettings(**common), fleet(5), problem=problem))
     assert controlled.end.weights_sha256 == plain.end.weights_sha256
@@ -159,7 +159,7 @@ def test_the_first_round_of_scaffold_by_samples_is_fedavg_bit_for_bit(problem: A
 
 def test_one_device_is_never_corrected() -> None:
     # N = 1: c is its own c_i, so c - c_i = 0 but for rounding.
-    common = {"rounds": 3, "cohort": 1, "learning_rate": 0.1}
+    common: dict[str, Any] = {"rounds": 3, "cohort": 1, "learning_rate": 0.1}
     found = final_weights(plan(scaffold, ScaffoldSettings(**common), fleet(1)))
     close(found, final_weights(plan(fedavg, FedAvgSettings(**common), fleet(1))))
 
@@ -185,7 +185,7 @@ def test_a_length_with_momentum_and_proximal_term_by_hand() -> None:
 def test_how_far_the_server_goes() -> None:
     # 10 samples with 4 steps and 30 with 8: (40 + 240) / 40 = 7.
     assert effective((10, 30), (4.0, 8.0)) == 7.0
-    settings = {"rounds": 1, "cohort": 2, "learning_rate": 0.1, "momentum": 0.9, "batch_size": 10}
+    settings: dict[str, Any] = {"rounds": 1, "cohort": 2, "learning_rate": 0.1, "momentum": 0.9, "batch_size": 10}
     by_length = final_weights(plan(fednova, FedNovaSettings(**settings), fleet(2), samples=(10, 30)))
     by_steps = final_weights(plan(fednova, FedNovaSettings(**settings, tau_eff="steps"), fleet(2), samples=(10, 30)))
     # Lengths: 1 for one step; three steps (3 - 0.9 (1 - 0.729) / 0.1) / 0.1 = 5.61. Weighted 4.4575; steps 2.5.
