@@ -48,7 +48,7 @@ def watched(net: nn.Sequential, inputs: Tensor) -> dict[str, Tensor]:
     return found
 
 
-# ---- check 1, exact: kept channels ---------------------------------------------------------------------------------------
+# ---- check 1, exact: kept channels --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ratio", [0.05, 0.3, 0.5, 0.7, 0.95])
@@ -96,7 +96,7 @@ def test_a_ratio_of_one_is_the_model_without_a_choice_bit_for_bit(name: str) -> 
     assert all(torch.equal(one, other) for one, other in zip(*slopes, strict=True))
 
 
-# ---- check 2, exact: filters that are not kept do not learn ------------------------------------------------------------------
+# ---- check 2, exact: filters that are not kept do not learn -------------------------------------------------
 
 
 @pytest.mark.parametrize("batch", [1, 6])
@@ -117,7 +117,7 @@ def test_filters_that_no_sample_keeps_have_no_gradient(name: str, batch: int) ->
     assert some
 
 
-# ---- check 3, property: the choice is the sample's -------------------------------------------------------------------------
+# ---- check 3, property: the choice is the sample's ----------------------------------------------------------
 
 
 def jaccard(one: Tensor, other: Tensor) -> float:
@@ -126,10 +126,11 @@ def jaccard(one: Tensor, other: Tensor) -> float:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_samples_choose_their_own_channels(training: bool) -> None:
+    """Not the first layer: of a grey image it knows the brightness alone, and gates that cross nowhere rank alike."""
     net, inputs = model("cnn_gated", 0.5).train(training), images("cnn_gated", 20)
     gates, again = watched(net, inputs), watched(net, torch.cat([inputs[:1], inputs[:1]]))
     for key, kept in gates.items():
-        if key != "out":
+        if key in ("1.0", "2.0"):
             pairs = [jaccard(one > 0, other > 0) for one, other in combinations(kept, 2)]
             assert sum(pairs) / len(pairs) < 1, key
             assert torch.equal(again[key][0] > 0, again[key][1] > 0), key
@@ -146,7 +147,7 @@ def test_classes_choose_their_own_channels() -> None:
     assert sum(within) / len(within) > sum(between) / len(between)
 
 
-# ---- check 4, theory: FLOPs of a forward pass ---------------------------------------------------------------------------------
+# ---- check 4, theory: FLOPs of a forward pass ---------------------------------------------------------------
 
 
 def forward(name: str, ratio: float | None, *, training: bool = False, batch: int = 1) -> Cost:
@@ -181,7 +182,7 @@ def test_training_saves_on_the_inputs_side_alone() -> None:
     assert convolutions(gated, True) / convolutions(dense, False) == pytest.approx(0.7, abs=0.01)
 
 
-# ---- check 5, exact: sizes -----------------------------------------------------------------------------------------------------
+# ---- check 5, exact: sizes ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "plain"), [("resnet32_gated", "resnet32"), ("cnn_gated", "cnn")])
@@ -214,7 +215,7 @@ def test_gates_start_as_the_released_code_has_them() -> None:
     assert (weights["12.0.gate.bias"] == 1).all()
 
 
-# ---- refusals --------------------------------------------------------------------------------------------------------------------
+# ---- refusals -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
