@@ -16,7 +16,7 @@ from emulator.learning.aggregation import average
 from emulator.learning.binding import Weights, bound, clone
 from emulator.learning.meter import label
 from emulator.learning.models import ModelSpec
-from emulator.learning.sgd import Learner, LocalSGD, follow, slopes, trained
+from emulator.learning.sgd import Learner, LocalSGD, follow, learn, slopes, trained
 from emulator.learning.shards import Batches, Plan, Shard
 from emulator.learning.tracing import repeat
 
@@ -82,7 +82,7 @@ def controlled(
     with bound(how.sgd.problem.model, local, training=True) as model:
         learner = Corrected(how, weights, local, model)
         learner.correct(control, before)
-        repeat(controlled_step, learner, Batches(shard, seed, how.sgd.plan))
+        learn(controlled_step, learner, Batches(shard, seed, how.sgd.plan))
     after = _here(weights, shard, seed, how) if how.option == 1 else _along(learner, weights, how, len(shard.labels))
     change = torch._foreach_sub(after, before)
     new = {name: tensor.detach() for name, tensor in local.items()}

@@ -52,8 +52,8 @@ class _GatedConv(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         wanted = list(ctx.needs_input_grad[:2])
         found = iter(BACKWARD(gradient, *ctx.saved_tensors, *ctx.how, wanted))
         return (next(found) if wanted[0] else None, next(found) if wanted[1] else None, None)
@@ -63,23 +63,23 @@ def gated_conv(input: Tensor, weight: Tensor, how: tuple[int, int, int, int]) ->
     """[n, C_in, H, W] and [C_out, C_in, k, k] to [n, C_out, H', W']; ``how``: stride, padding, kept input channels a sample,
     kept output channels a sample.
     """
-    out: Tensor = _GatedConv.apply(input, weight, how)
+    out: Tensor = _GatedConv.apply(input, weight, how)  # type: ignore[no-untyped-call]
     return out
 
 
 # ---- what it costs: dense FLOPs by the shapes, and both figures where only kept channels are computed -----------------------
 
 
-@register_flop_formula(FORWARD, get_raw=True)  # type: ignore[untyped-decorator]
+@register_flop_formula(FORWARD, get_raw=True)
 def _dense(input: Tensor, weight: Tensor, *how: int, out_val: Tensor, **_: Any) -> int:
     """Two for each multiply-add."""
     return 2 * out_val.shape[0] * out_val.shape[2:].numel() * weight.numel()
 
 
-@register_flop_formula(BACKWARD, get_raw=True)  # type: ignore[untyped-decorator]
+@register_flop_formula(BACKWARD, get_raw=True)
 def _dense_backward(gradient: Tensor, input: Tensor, weight: Tensor, *how: Any, out_val: Any, **_: Any) -> int:
     """What the forward pass cost, for each gradient."""
-    return 2 * gradient.shape[0] * gradient.shape[2:].numel() * weight.numel() * sum(how[-1])
+    return int(2 * gradient.shape[0] * gradient.shape[2:].numel() * weight.numel() * sum(how[-1]))
 
 
 def _kept(input: Tensor, weight: Tensor, large: Tensor, kept: tuple[int, int]) -> tuple[int, int, int, int]:

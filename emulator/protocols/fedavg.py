@@ -5,12 +5,12 @@ Algorithm 1. The average is weighted by samples, n_k / n over the devices that t
 
 from emulator.learning.aggregation import average
 from emulator.learning.sgd import LocalSGD, Problem
-from emulator.protocols.local_training import cohort_updates, local_sgd, start
-from emulator.protocols.settings import LocalTraining
+from emulator.protocols.local_training import cohort_updates, local_sgd, sparsity, start
+from emulator.protocols.settings import LocalTraining, PrunedTraining
 from emulator.protocols.verbs import World
 
 
-class FedAvgSettings(LocalTraining):
+class FedAvgSettings(PrunedTraining):
     """Settings of FedAvg: exactly those of local training."""
 
 
@@ -26,5 +26,6 @@ async def averaging(world: World, problem: Problem, settings: LocalTraining, sgd
         samples, updates = await cohort_updates(world, weights, sgd, settings.cohort)
         if sum(samples):
             weights = await world.server.compute(average, samples, *updates)
+        seen = await sparsity(world, sgd, updates)
         del updates  # a name would keep this round's updates alive through the next
-        world.report(weights)
+        world.report(weights, **seen)

@@ -14,12 +14,12 @@ from pydantic import Field
 
 from emulator.learning.drift import effective, length, nova_average
 from emulator.learning.sgd import LocalSGD, Problem
-from emulator.protocols.local_training import client, local_sgd, start
-from emulator.protocols.settings import LocalTraining
+from emulator.protocols.local_training import client, local_sgd, sparsity, start
+from emulator.protocols.settings import PrunedTraining
 from emulator.protocols.verbs import Node, World
 
 
-class FedNovaSettings(LocalTraining):
+class FedNovaSettings(PrunedTraining):
     """FedAvg's settings, the proximal term, and how far the server goes."""
 
     mu: float = Field(default=0.0, ge=0, description="weight of the proximal term (mu / 2) ||w - w_t||^2")
@@ -48,5 +48,6 @@ async def fednova(world: World, problem: Problem, settings: FedNovaSettings) -> 
             counts = lengths if settings.tau_eff == "lengths" else tuple(float(cohort[device][1]) for device in updates)
             far = effective(samples, counts)
             weights = await world.server.compute(nova_average, far, samples, lengths, weights, *updates.values())
+        seen = await sparsity(world, sgd, list(updates.values()))
         del updates
-        world.report(weights)
+        world.report(weights, **seen)

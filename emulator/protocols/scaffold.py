@@ -17,12 +17,12 @@ from pydantic import Field
 from emulator.learning.aggregation import average
 from emulator.learning.drift import Controlled, controlled, no_control, scaffold_step
 from emulator.learning.sgd import Problem
-from emulator.protocols.local_training import local_sgd, start
-from emulator.protocols.settings import LocalTraining
+from emulator.protocols.local_training import local_sgd, sparsity, start
+from emulator.protocols.settings import PrunedTraining
 from emulator.protocols.verbs import Node, Value, World
 
 
-class ScaffoldSettings(LocalTraining):
+class ScaffoldSettings(PrunedTraining):
     """FedAvg's settings and those of Algorithm 1."""
 
     option: Literal[1, 2] = Field(default=2, description="how c_i is renewed: 1 gradient at x, 2 mean along the way")
@@ -71,5 +71,6 @@ async def scaffold(world: World, problem: Problem, settings: ScaffoldSettings) -
             weights, control = await world.server.compute(scaffold_step, both, mean, change, weights, control)
             known.update({device: kept for device, (_, _, kept) in done.items()})
             del mean, change
+        seen = await sparsity(world, how.sgd, [update for update, _, _ in done.values()])
         del done
-        world.report(weights)
+        world.report(weights, **seen)

@@ -33,3 +33,13 @@ class LocalTraining(RoundSettings):
         if self.local_epochs is not None and self.local_steps is not None:
             raise ValueError("local_epochs and local_steps exclude each other; give one of them")
         return self
+
+
+class PrunedTraining(LocalTraining):
+    """Local training that may set small weights to zero (ADP's variant B, ``learning/pruning.py``)."""
+
+    prune_threshold: float = Field(
+        default=0.0,
+        ge=0,
+        description="after each local epoch convolutions' weights up to this size become zero; 0: none",
+    )

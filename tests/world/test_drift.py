@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def cohort(number: int) -> list[int]:
     return sorted(stream(1, "cohort", number).choice(len(SAMPLES), size=3, replace=False).tolist())
 
 
-def plain_scaffold(start: Weights, option: int, options: dict[str, float]) -> Weights:
+def plain_scaffold(start: Weights, option: Literal[1, 2], options: dict[str, float]) -> Weights:
     fleet_, weights = plain_fleet(), start
     control = {name: torch.zeros_like(tensor) for name, tensor in start.items()}
     decay, rate = options.get("weight_decay", 0.0), options.get("server_learning_rate", 1.0)
@@ -126,7 +126,7 @@ def start() -> Weights:
 
 @pytest.mark.parametrize("option", [1, 2])
 @pytest.mark.parametrize("options", [{}, {"weight_decay": 0.01, "server_learning_rate": 0.5}])
-def test_scaffold_equals_a_plain_loop(option: int, options: dict[str, Any]) -> None:
+def test_scaffold_equals_a_plain_loop(option: Literal[1, 2], options: dict[str, Any]) -> None:
     settings = ScaffoldSettings(**COMMON, option=option, **options)
     close(final_weights(plan(scaffold, settings, fleet(5), samples=SAMPLES)), plain_scaffold(start(), option, options))
 
