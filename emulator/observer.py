@@ -1,5 +1,6 @@
 """Evaluation beside the training: off the clock, free of bytes, in chunks of fixed size on whoever is idle."""
 
+from statistics import fmean
 from typing import NamedTuple
 
 from actors.program import OBSERVED, Place, Program, Result, Source, Step, path_of
@@ -75,11 +76,14 @@ def scores(plan: Blueprint, report: Report, results: list[Tree]) -> Accuracy:
     validations = -(-plan.observation.validation_samples // CHUNK)
     test = results[:tests]
     samples = sum(score.samples for score in test)
+    each = _per_device(plan, results[tests + validations :])
+    if each:
+        seen["device_accuracy"] = fmean(each.values())
     return Accuracy(
         _share(test),
         sum(float(score.loss) for score in test) / samples if samples else None,
         _share(results[tests : tests + validations]),
-        _per_device(plan, results[tests + validations :]),
+        each,
         seen,
     )
 
