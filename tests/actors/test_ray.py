@@ -16,6 +16,7 @@ from emulator.devices.condition import Completeness, Condition
 from emulator.devices.pace import Load
 from emulator.devices.presence import Markov
 from emulator.devices.profile import Throttling
+from emulator.learning.models import ModelSpec
 from emulator.learning.tracing import warm_up
 from emulator.preparation import make_holdings
 from emulator.protocols.ecofed import EcoFedSettings, ecofed
@@ -161,6 +162,16 @@ def test_devices_that_come_and_go_tell_the_same_everywhere() -> None:
     assert inline.end.devices_lost > 0
     assert remote.end.joules == inline.end.joules
     assert inline.end.joules is not None
+
+
+def test_gates_pruning_and_what_is_told_of_it_are_the_same_everywhere() -> None:
+    """ADP's variants at once; the sparsity is looked at off the clock."""
+    problem = replace(CNN, model=ModelSpec("cnn_gated", 10, DIGITS.shape, keep_ratio=0.7))
+    settings = ScaffoldSettings(rounds=2, cohort=3, learning_rate=0.05, prune_threshold=0.01)
+    blueprint = plan(scaffold, settings, [*fleet(2), *fleet(2, dynamic_channels=True)], problem=problem)
+    remote, inline = on_ray(blueprint, 2), play(blueprint)
+    same(remote, inline)
+    assert all(row.metrics["sparsity"] > 0 for row in inline.rounds)
 
 
 def test_ecofed_is_the_same_everywhere() -> None:
