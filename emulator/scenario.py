@@ -27,7 +27,7 @@ from emulator.fleet_rules import (
 )
 from emulator.fleets import FleetName, expand, fleet_findings
 from emulator.learning.datasets import DATASETS
-from emulator.learning.models import ModelSpec, refusal
+from emulator.learning.models import MODELS, ModelSpec, refusal
 from emulator.learning.random import stream
 from emulator.nearest import unknown
 from emulator.protocols.catalogue import PROTOCOLS
@@ -151,6 +151,10 @@ class Scenario(Section):
             yield f"model.{reason}"
         elif reason is not None:
             yield f"model.name: {reason} (data.dataset is {self.data.dataset})"
+        if reason is None and PROTOCOLS[self.protocol_name].gates and not MODELS[self.model.name].gated:
+            with_gates = ", ".join(name for name, info in MODELS.items() if info.gated)
+            got = f"got {self.model.name}, which has no gates"
+            yield f"model.name: {got}; expected one of {with_gates}, as {self.protocol_name} sends filters by their gates"
         splits = PROTOCOLS[self.protocol_name].splits
         if reason is None and splits:
             yield from cut_findings(self.protocol_name, self.protocol, self.model_spec, self.model.cut)

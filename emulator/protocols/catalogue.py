@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from emulator.protocols.adp_upload import AdpUploadSettings, adp_upload
 from emulator.protocols.ecofed import EcoFedSettings, ecofed
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
@@ -23,7 +24,8 @@ from emulator.protocols.splitfed_v2 import SplitFedV2Settings, splitfed_v2
 @dataclass(frozen=True)
 class Entry:
     """A protocol: ``await run(world, problem, settings)`` plays it; ``about`` is one line for ``emulator list protocols``;
-    ``edges``: every device needs an edge server at its site. ``splits``: ``model.cut`` says where.
+    ``edges``: every device needs an edge server at its site. ``splits``: ``model.cut`` says where. ``gates``: the model
+    must have channel gates.
     """
 
     settings: type[Settings]
@@ -31,6 +33,7 @@ class Entry:
     about: str
     edges: bool = False
     splits: bool = False
+    gates: bool = False
 
 
 PROTOCOLS: dict[str, Entry] = {
@@ -38,6 +41,9 @@ PROTOCOLS: dict[str, Entry] = {
     "fedprox": Entry(FedProxSettings, fedprox, "FedAvg with a proximal term on the device (Li et al. 2020)"),
     "scaffold": Entry(ScaffoldSettings, scaffold, "control variates against drift (Karimireddy et al. 2020)"),
     "fednova": Entry(FedNovaSettings, fednova, "normalised averaging of unequal local work (Wang et al. 2020)"),
+    "adp_upload": Entry(
+        AdpUploadSettings, adp_upload, "FedAvg that sends salient filters alone (after Yu et al. 2023)", gates=True
+    ),
     "fedadam": Entry(FedAdamSettings, fedadam, "FedAvg with Adam at the server (Reddi et al. 2021)"),
     "hierfavg": Entry(HierFavgSettings, hierfavg, "FedAvg over edge servers (Liu et al. 2020)", edges=True),
     "split_learning": Entry(

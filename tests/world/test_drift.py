@@ -60,7 +60,7 @@ class Plain:
                 for name, tensor in self.model.named_parameters():
                     slope = found[name] + extra(name, tensor) + options.get("weight_decay", 0.0) * tensor
                     velocity[name] = options.get("momentum", 0.0) * velocity[name] + slope
-                    tensor -= 0.1 * velocity[name]
+                    tensor.sub_(0.1 * velocity[name])
         return {name: tensor.detach().clone() for name, tensor in self.model.named_parameters()}, len(batches)
 
 
