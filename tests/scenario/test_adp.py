@@ -21,8 +21,8 @@ UPLOAD = "protocol={name: adp_upload, rounds: 1, cohort: 1, learning_rate: 0.1%s
             ["model={name: cnn}", UPLOAD % ""],
             ["model.name: got cnn, which has no gates;", "cnn_gated", "as adp_upload sends filters by their gates"],
         ),
-        ([UPLOAD % ", upload_ratio: 0"], ["protocol.upload_ratio", "greater than 0"]),
-        (["protocol.prune_threshold=-1"], ["protocol.prune_threshold", "greater than or equal to 0"]),
+        ([UPLOAD % ", upload_ratio: 0"], ["protocol.upload_ratio: got 0;", "expected"]),
+        (["protocol.prune_threshold=-1"], ["protocol.prune_threshold: got -1;", "at least 0"]),
     ],
 )
 def test_refusals(overrides: list[str], words: list[str]) -> None:
