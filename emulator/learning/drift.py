@@ -158,14 +158,22 @@ def effective(samples: tuple[int, ...], counts: tuple[float, ...]) -> float:
 
 
 def nova_average(
-    far: float, samples: tuple[int, ...], lengths: tuple[float, ...], weights: Weights, *updates: Weights
+    far: float,
+    samples: tuple[int, ...],
+    lengths: tuple[float, ...],
+    weights: Weights,
+    *updates: Weights,
+    model: ModelSpec,
 ) -> Weights:
     """x - far sum p_i (x - y_i) / ||a_i||_1, where far is tau_eff, p_i is n_i / n and ``lengths`` are the ||a_i||_1.
 
     Written as a mean of the y_i by p_i / ||a_i||_1, and a way from x towards it: where all devices went equally far, this is
-    FedAvg to the bit. Buffers go the same way. Raises ValueError as ``average``.
+    FedAvg to the bit. Buffers take the mean by samples, as a variance must not go beyond it. Raises ValueError as ``average``.
     """
     longest = max(lengths)
     shares = tuple(n * (longest / own) if n else 0.0 for n, own in zip(samples, lengths, strict=True))
-    mean, reach = average(shares, *updates), far / longest * fsum(shares) / sum(samples)
-    return {name: torch.lerp(weights[name], mean[name], reach) for name in mean}
+    names, reach = trained(model), far / longest * fsum(shares) / sum(samples)
+    mean = average(shares, *({name: update[name] for name in names} for update in updates))
+    buffers = [name for name in weights if name not in names]
+    rest = average(samples, *({name: update[name] for name in buffers} for update in updates)) if buffers else {}
+    return {name: torch.lerp(weights[name], mean[name], reach) if name in names else rest[name] for name in weights}

@@ -5,7 +5,8 @@ count: their number, for plain SGD), averages by samples, and goes as far as the
 Momentum and proximal term are in a_i as in the paper. Both at once are not in the paper's table; its definition is kept.
 
 Ours, not the paper's: devices send their weights and the server divides (the same bytes; it knows how many minibatches each
-did, as it knows their samples); the server's own momentum of the authors' experiments is not built.
+did, as it knows their samples); BatchNorm's running statistics take the mean by samples; the server's own momentum of the
+authors' experiments is not built.
 """
 
 from typing import Literal
@@ -47,7 +48,9 @@ async def fednova(world: World, problem: Problem, settings: FedNovaSettings) -> 
             lengths = tuple(cohort[device][0] for device in updates)
             counts = lengths if settings.tau_eff == "lengths" else tuple(float(cohort[device][1]) for device in updates)
             far = effective(samples, counts)
-            weights = await world.server.compute(nova_average, far, samples, lengths, weights, *updates.values())
+            weights = await world.server.compute(
+                nova_average, far, samples, lengths, weights, *updates.values(), model=problem.model
+            )
         seen = await sparsity(world, sgd, list(updates.values()))
         del updates
         world.report(weights, **seen)

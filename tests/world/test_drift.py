@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from emulator.learning.drift import effective, length
+from emulator.learning.drift import effective, length, nova_average
 from emulator.learning.evaluation import initial_weights
 from emulator.learning.random import seed_of, stream
 from emulator.learning.sgd import LocalSGD
@@ -192,6 +192,18 @@ def test_how_far_the_server_goes() -> None:
     name = "0.1.weight"
     ratio = (by_steps[name] - start()[name]).norm() / (by_length[name] - start()[name]).norm()
     assert ratio.item() == pytest.approx(2.5 / 4.4575, rel=1e-4)
+
+
+def test_fednova_leaves_batchnorms_statistics_to_the_mean() -> None:
+    """By hand: lengths 1 and 3, 10 and 30 samples. Weights go (10 + 10) / 40 * 2.5 = 1.25 of the way: beyond the mean.
+
+    With shares of 10 and 10 their mean is 0.1; the statistics' is 0.75 * 0.2 = 0.15.
+    """
+    old = initial_weights(1, model=CNN.model)
+    new = [{name: torch.full_like(tensor, value) for name, tensor in old.items()} for value in (0.0, 0.2)]
+    found = nova_average(2.5, (10, 30), (1.0, 3.0), old, *new, model=CNN.model)
+    assert found["0.1.running_var"][0].item() == pytest.approx(0.15)
+    assert found["0.1.weight"][0].item() == pytest.approx(1 - 1.25 * (1 - 0.1))
 
 
 # ---- bytes, memory, odd devices ---------------------------------------------------------------------------------------------
