@@ -130,8 +130,8 @@ class Compute(Verb):
             self.node.pace.worked(self.start_ns, self.clock.now_ns)
 
     def event(self, cause: Finish) -> Event:
-        """The compute's row. FLOPs of a compute that was cut off: the share of its work that was done."""
-        flops, supply = self.cost.flops, self.node.supply
+        """The compute's row. FLOPs are those that this node executes; of a compute that was cut off, the share done."""
+        flops, supply = self.cost.flops_on(self.node.profile.dynamic_channels), self.node.supply
         if cause != "done" and self.work_ns:
             flops = flops * min(self.node.processor.done_ns(self), self.work_ns) // self.work_ns
         kind = self.function.__name__

@@ -89,7 +89,14 @@ def furthest(one: Weights, other: Weights) -> float:
 # ---- exact: the same weights ---------------------------------------------------------------------------------------------
 
 
-LARGE = ("vgg11_ecofed", "alexnet")  # three of their cuts here; all of them in tests/reproduce
+LARGE = (
+    "vgg11_ecofed",
+    "alexnet",
+    "vgg16",
+    "vgg11_gated",
+    "vgg16_gated",
+    "resnet32_gated",
+)  # three of their cuts here; all of them in tests/reproduce
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -12,6 +12,7 @@ Shape = tuple[int, int, int]
 
 ALEXNET = ((64, 3, 2, True), (192, 5, 1, True), (384, 3, 1, False), (256, 3, 1, False), (256, 3, 1, True))
 VGG11 = (64, 128, 256, 256, 512, 512, 512, 512)  # Simonyan & Zisserman 2015, table 1, configuration A
+VGG16 = (64, 64, 128, 128, *(256,) * 3, *(512,) * 6)  # configuration D
 
 
 def alexnet(shape: Shape, classes: int) -> nn.Sequential:
@@ -34,9 +35,9 @@ def alexnet(shape: Shape, classes: int) -> nn.Sequential:
     )
 
 
-def _vgg_convolutions(channels: int, pools_after: frozenset[int]) -> list[nn.Module]:
+def _vgg_convolutions(channels: int, pools_after: frozenset[int], widths: tuple[int, ...] = VGG11) -> list[nn.Module]:
     blocks: list[nn.Module] = []
-    for number, width in enumerate(VGG11, start=1):
+    for number, width in enumerate(widths, start=1):
         layers = [*conv_bn(channels, width, bias=True), nn.ReLU()]
         if number in pools_after:
             layers.append(nn.MaxPool2d(2))
@@ -48,6 +49,12 @@ def _vgg_convolutions(channels: int, pools_after: frozenset[int]) -> list[nn.Mod
 def vgg11(shape: Shape, classes: int) -> nn.Sequential:
     """VGG-11 with BatchNorm for 32x32 images and one fully connected layer: 9 blocks, 9,231,114 parameters."""
     blocks = _vgg_convolutions(shape[0], frozenset({1, 2, 4, 6, 8}))
+    return nn.Sequential(*blocks, nn.Sequential(nn.Flatten(), nn.Linear(512, classes)))
+
+
+def vgg16(shape: Shape, classes: int) -> nn.Sequential:
+    """VGG-16 with BatchNorm for 32x32 images and one fully connected layer: 14 blocks, 14,728,266 parameters."""
+    blocks = _vgg_convolutions(shape[0], frozenset({2, 4, 7, 10, 13}), VGG16)
     return nn.Sequential(*blocks, nn.Sequential(nn.Flatten(), nn.Linear(512, classes)))
 
 
