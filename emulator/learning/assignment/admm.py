@@ -12,7 +12,9 @@ import numpy as np
 
 from emulator.learning.assignment.domain import Floats, Whole
 
-EXCHANGEABLE = 3000  # device-choice pairs up to which two devices are changed at once: their pairs are all looked at
+EXCHANGEABLE = (
+    300  # device-option pairs up to which two devices are changed at once; beyond, one device is a small part
+)
 TINY = 1e-12
 
 
@@ -55,9 +57,10 @@ def _iterated(menu: Menu, admm: Admm) -> Whole:
     half = admm.penalty * 5 / len(weight)
     z = np.full(len(weight), min(1.0, menu.required / float(weight.sum())))
     dual = np.zeros(len(weight))
-    best, least = None, np.inf
+    best: Whole | None = None
+    least = np.inf
     for _ in range(admm.iterations):
-        pick = np.argmin(menu.cost + half * (menu.ratio - (z - dual)[:, None]) ** 2, axis=1)
+        pick: Whole = np.argmin(menu.cost + half * (menu.ratio - (z - dual)[:, None]) ** 2, axis=1)
         v = menu.ratio[np.arange(len(pick)), pick]
         cost = total(menu.cost, pick)
         if weight @ v >= menu.required and cost < least:
@@ -75,7 +78,7 @@ def _priced(menu: Menu) -> Whole:
     low, high = 0.0, 1.0
     while _at(menu, high)[1] < menu.required * (1 - TINY) and high < 1e30:
         high *= 4
-    for _ in range(60):
+    for _ in range(40):
         middle = (low + high) / 2
         low, high = (low, middle) if _at(menu, middle)[1] >= menu.required else (middle, high)
     return _at(menu, high)[0]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.intp]
+Flags = NDArray[np.bool_]
 
 NEWTON_STEPS = 40
 CLOSE = 1e-14
@@ -62,7 +63,9 @@ class Candidate:
             raise ValueError(f"weight: got {self.weight!r}; expected a finite number, zero or more")
         air = self.strength_hz if self.rate_bps is None else self.rate_bps
         if not air > 0:
-            raise ValueError(f"strength_hz, rate_bps: got {self.strength_hz!r}, {self.rate_bps!r}; expected one above zero")
+            raise ValueError(
+                f"strength_hz, rate_bps: got {self.strength_hz!r}, {self.rate_bps!r}; expected one above zero"
+            )
         if not self.choices:
             raise ValueError("choices: got none; expected at least one")
 
@@ -141,13 +144,13 @@ class Table:
         self.strength = np.array([[one.strength_hz if one.rate_bps is None else one.rate_bps] for one in candidates])
         self.mass = self.weight[:, None] * self.ratio
         self.least_bps = self._least_bps()  # what the energy caps ask of the rates
-        self.allowed = self._fits_memory() & (self.least_bps <= self._fastest_bps())
+        self.allowed: Flags = self._fits_memory() & (self.least_bps <= self._fastest_bps())
 
     def _column(self, name: str, width: int) -> Floats:
         rows = [[getattr(choice, name) for choice in one.choices] for one in self.candidates]
         return np.array([row + [0.0] * (width - len(row)) for row in rows], np.float64)
 
-    def _fits_memory(self) -> NDArray[np.bool_]:
+    def _fits_memory(self) -> Flags:
         caps = np.array([[one.memory_bytes] for one in self.candidates])
         return np.asarray(self.there & (self.memory <= caps))
 

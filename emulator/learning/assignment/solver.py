@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 
 from emulator.learning.assignment.admm import Admm, Menu, choose, total
-from emulator.learning.assignment.domain import Assignment, Candidate, Floats, Infeasible, Round, Table, Whole
+from emulator.learning.assignment.domain import Assignment, Candidate, Flags, Floats, Infeasible, Round, Table, Whole
 
-STEPS = 200  # of a bisection to the last bit
+CLOSE = 1e-12  # of a latency whose choices are known, relative
 ROUNDS = 50  # of polishing
 
 
@@ -24,20 +24,20 @@ class Solver:
 
     ``ratio``: optimised, the same for all (``uniform``, as small as the requirement lets it be), each device's ``largest`` that
     its caps allow, or the ``full`` model. ``selection``: optimised, or ``all`` that can. ``bandwidth``: optimised, or
-    ``equal`` parts for those that take part. ``accuracy``: of the latency, relative.
+    ``equal`` parts for those that take part. ``accuracy``: of the latency in the outer bisection, relative.
     """
 
     ratio: Literal["optimised", "uniform", "largest", "full"] = "optimised"
     selection: Literal["optimised", "all"] = "optimised"
     bandwidth: Literal["optimised", "equal"] = "optimised"
-    accuracy: float = 1e-4
+    accuracy: float = 1e-3
     admm: Admm = field(default_factory=Admm)
 
 
 UNIFORM = Solver("uniform", "all", "equal")
 
 
-def solve(candidates: tuple[Candidate, ...], band: Round, solver: Solver = Solver()) -> Assignment:  # noqa: B008
+def solve(candidates: tuple[Candidate, ...], band: Round, solver: Solver = Solver()) -> Assignment:
     """The assignment of least latency that is found. Never worse than equal bandwidth with a uniform ratio.
 
     Raises Infeasible, naming the constraint that fails and by how much.
@@ -48,20 +48,18 @@ def solve(candidates: tuple[Candidate, ...], band: Round, solver: Solver = Solve
         found = _uniform(table, solver)
     else:
         if solver.ratio != "optimised":
-            table.allowed = _only(table, table.ratio == 1.0 if solver.ratio == "full" else _largest(table))
+            table.allowed = table.allowed & (table.ratio == 1.0 if solver.ratio == "full" else _largest(table))
             _require_restricted(table, solver)
         found = _solved(table, solver)
     if found.latency_s > band.latest_s:
         late = found.latency_s - band.latest_s
-        raise Infeasible(f"latency: the least is {found.latency_s:.6g} s; expected {band.latest_s:.6g} s: {late:.3g} s too late")
+        raise Infeasible(
+            f"latency: the least is {found.latency_s:.6g} s; expected {band.latest_s:.6g} s: {late:.3g} s too late"
+        )
     return found
 
 
-def _only(table: Table, mask: Floats) -> Floats:
-    return table.allowed & mask
-
-
-def _largest(table: Table) -> Floats:
+def _largest(table: Table) -> Flags:
     ratio = np.where(table.allowed, table.ratio, -inf)
     return np.asarray(ratio == ratio.max(axis=1, keepdims=True))
 
@@ -92,12 +90,12 @@ def _uniform(table: Table, solver: Solver) -> Assignment:
     return best
 
 
-def _at_least(allowed: Floats, ratio: Floats, level: float) -> Floats:
+def _at_least(allowed: Flags, ratio: Floats, level: float) -> Flags:
     """Each device's least ratio from ``level`` on; or its largest, where its caps end before."""
     above = np.where(allowed & (ratio >= level), ratio, inf)
     below = np.where(allowed, ratio, -inf)
     wanted = np.where(np.isfinite(above.min(axis=1)), above.min(axis=1), below.max(axis=1))
-    return allowed & (ratio == wanted[:, None])
+    return np.asarray(allowed & (ratio == wanted[:, None]))
 
 
 # ---- bandwidth in equal parts ------------------------------------------------------------------------------------------
@@ -109,7 +107,9 @@ def _equal(table: Table, solver: Solver) -> Assignment:
     numbers = [can] if solver.selection == "all" else range(1, can + 1)
     found = [one for number in numbers if (one := _equal_of(table, number, solver)) is not None]
     if not found:
-        raise Infeasible(f"bandwidth: equal parts of {table.band.bandwidth_hz:.6g} Hz meet the energy caps for no selection")
+        raise Infeasible(
+            f"bandwidth: equal parts of {table.band.bandwidth_hz:.6g} Hz meet the energy caps for no selection"
+        )
     return min(found, key=lambda one: one.latency_s)
 
 
@@ -165,7 +165,7 @@ def _solved(table: Table, solver: Solver) -> Assignment:
 
 
 def _start(table: Table, solver: Solver) -> tuple[Whole, float]:
-    """Choices to begin with: those of equal parts and a uniform ratio where they are allowed, else any that the band carries."""
+    """Choices to begin with: those of equal parts and a uniform ratio where allowed, else any that the band carries."""
     if solver.ratio == "optimised":
         other = Table(table.candidates, table.band)
         try:
@@ -202,9 +202,8 @@ def _refuse_band(table: Table, solver: Solver) -> None:
 
 
 def _menu(table: Table, latency_s: float, solver: Solver) -> Menu:
-    need = table.bandwidths(latency_s) / table.band.bandwidth_hz if np.isfinite(table.band.bandwidth_hz) else np.where(
-        np.isfinite(table.bandwidths(latency_s)), 0.0, inf
-    )
+    need = table.bandwidths(latency_s)
+    need[np.isfinite(need)] /= table.band.bandwidth_hz
     must = (solver.selection == "all") & table.allowed.any(axis=1)
     rest = np.where(must, inf, 0.0)[:, None]
     ratio = np.concatenate([np.zeros_like(rest), table.ratio], axis=1)
@@ -224,14 +223,17 @@ def _needs(table: Table, pick: Whole, latency_s: float) -> Floats:
     return np.asarray(need[np.arange(len(pick)), pick])
 
 
+def _carried(table: Table, pick: Whole, latency_s: float) -> bool:
+    needs = float(_needs(table, pick, latency_s).sum())
+    return bool(np.isfinite(needs)) and needs <= table.band.bandwidth_hz
+
+
 def _latency(table: Table, pick: Whole, high: float) -> float:
-    """The least latency at which the band carries these choices, to the last bit; it does at ``high``."""
+    """The least latency at which the band carries these choices; it does at ``high``."""
     low = 0.0
-    for _ in range(STEPS):
+    while high - low > CLOSE * high:
         middle = (low + high) / 2
-        if not low < middle < high:
-            break
-        low, high = (low, middle) if _needs(table, pick, middle).sum() <= table.band.bandwidth_hz else (middle, high)
+        low, high = (low, middle) if _carried(table, pick, middle) else (middle, high)
     return high
 
 
