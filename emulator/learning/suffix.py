@@ -44,13 +44,16 @@ def suffixes(spec: ModelSpec, by: By = "parameters") -> tuple[Suffix, ...]:
     firsts = [index if number else 0 for number, (index, _) in enumerate(worth)]
     ratios = [sum(count for _, count in worth[number:]) / whole for number in range(len(worth))]
     return tuple(
-        Suffix(first, ratio, _bytes(spec, first)) for first, ratio in list(zip(firsts, ratios, strict=True))[::-1]
+        Suffix(first, ratio, payload_bytes(spec, tuple(range(first, len(summary(spec))))))
+        for first, ratio in list(zip(firsts, ratios, strict=True))[::-1]
     )
 
 
-def _bytes(spec: ModelSpec, first: int) -> int:
-    specs = {name: one for name, one in weight_specs(spec).items() if block_of(name) >= first}
-    return sum(torch.Size(one.shape).numel() * one.dtype.itemsize for one in specs.values())
+@cache
+def payload_bytes(spec: ModelSpec, blocks: tuple[int, ...]) -> int:
+    """Bytes of the weights of some blocks, running statistics included."""
+    specs = [one for name, one in weight_specs(spec).items() if block_of(name) in blocks]
+    return sum(torch.Size(one.shape).numel() * one.dtype.itemsize for one in specs)
 
 
 def suffix_of(spec: ModelSpec, ratio: float, by: By = "parameters") -> Suffix:

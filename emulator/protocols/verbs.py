@@ -31,8 +31,18 @@ class Node(Protocol):
     ) -> Awaitable[Any]:
         """Real tensor work here, and virtual seconds from its measured cost."""
 
-    def send(self, value: Value, *, to: Any, kind: str) -> Awaitable[Value]:
-        """A real payload to another node, and virtual seconds from its real bytes."""
+    def send(self, value: Value, *, to: Any, kind: str, bandwidth_hz: float | None = None) -> Awaitable[Value]:
+        """A real payload to another node, and virtual seconds from its real bytes; on a part of an assigned band."""
+
+    def predict(self, step: Callable[..., Any], *inputs: Any, **settings: Any) -> Any:
+        """What ``compute`` would cost here: ``seconds flops bytes peak_bytes``."""
+
+    def channel(self) -> Any:
+        """The device's own connection: rates, latency, and its signal where there is a radio."""
+
+    @property
+    def profile(self) -> Any:
+        """What the device can do."""
 
 
 class Mailbox(Protocol):

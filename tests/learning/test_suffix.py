@@ -53,8 +53,11 @@ def test_suffixes_by_hand() -> None:
     assert [one.ratio for one in suffixes(CNN.model, "layers")] == [0.25, 0.5, 0.75, 1.0]
 
 
-@pytest.mark.parametrize(("ratio", "by", "first"), [(0.5, "parameters", 2), (0.9, "parameters", 1), (0.5, "layers", 2),
-                                                    (0.9, "layers", 0), (1.0, "parameters", 0), (0.01, "parameters", 3)])  # fmt: skip
+BY_PARAMETERS = [(0.5, "parameters", 2), (0.9, "parameters", 1), (1.0, "parameters", 0), (0.01, "parameters", 3)]
+BY_LAYERS = [(0.5, "layers", 2), (0.9, "layers", 0)]
+
+
+@pytest.mark.parametrize(("ratio", "by", "first"), BY_PARAMETERS + BY_LAYERS)
 def test_the_smallest_suffix_that_reaches_a_ratio(ratio: float, by: str, first: int) -> None:
     assert suffix_of(CNN.model, ratio, by).first == first  # type: ignore[arg-type]
 
@@ -114,7 +117,8 @@ def forward_flops(problem: Problem, samples: int = 32) -> list[int]:
     found, values = [], torch.zeros((samples, *problem.model.shape), device="meta")
     weights = {name: tensor.to("meta") for name, tensor in start(problem).items()}
     for block in range(len(summary(problem.model))):
-        with torch.no_grad(), bound(problem.model, part(weights, block, block + 1), training=True, blocks=(block, block + 1)) as one:  # fmt: skip  # noqa: E501
+        mine, blocks = part(weights, block, block + 1), (block, block + 1)
+        with torch.no_grad(), bound(problem.model, mine, training=True, blocks=blocks) as one:
             with Meter() as meter:
                 values = one(values)
             found.append(meter.cost().flops)
@@ -124,7 +128,7 @@ def forward_flops(problem: Problem, samples: int = 32) -> list[int]:
 def test_flops_by_hand() -> None:
     """Exact: forward all blocks, then for each updated one its weights' gradient, and its input's but for the first of them.
 
-    ``cnn``, 32 images of 8x8; 2 * 9 * in * out * outputs' pixels: 2*9*1*16*64, 2*9*16*32*64 or a quarter after pooling, and so on.
+    ``cnn``, 32 images of 8x8; a convolution costs 2 * 9 * in * out * pixels, the linear layer 2 * 64 * 10.
     """
     blocks = forward_flops(CNN)
     assert blocks[0] == 32 * 2 * 9 * 16 * 64
@@ -206,7 +210,7 @@ def test_memory_grows_with_the_ratio() -> None:
 
 
 def test_a_block_is_averaged_over_those_that_updated_it() -> None:
-    """Exact: blocks 0 to 2 of one number each. Device a (1 sample) sends 1 and 2, b (3 samples) sends 2: (1 * 4 + 3 * 8) / 4."""
+    """Exact: blocks of one number each. Device a (1 sample) sends 1 and 2, b (3 samples) sends 2: (1 * 4 + 3 * 8) / 4."""
     old = {"0.w": torch.tensor([1.0]), "1.w": torch.tensor([2.0]), "2.w": torch.tensor([3.0])}
     a = {"1.w": torch.tensor([6.0]), "2.w": torch.tensor([4.0])}
     b = {"2.w": torch.tensor([8.0])}
