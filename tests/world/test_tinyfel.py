@@ -72,6 +72,12 @@ def test_ratio_one_learns_as_fedavg_whatever_the_bandwidths() -> None:
     assert play(mine).end.weights_sha256 == play(theirs).end.weights_sha256
 
 
+def test_the_clock_alone_tells_the_same() -> None:
+    """Exact: every row, with ratios, devices and bandwidths assigned anew as the channel fades."""
+    blueprint = air(tiny(rounds=6), Fading(BlockFading(round(20e9)), "transfer"))
+    assert time_only(blueprint).events == play(blueprint).events
+
+
 # ---- bytes -------------------------------------------------------------------------------------------------------------
 
 
