@@ -85,12 +85,26 @@ def assign(
     candidates = {device: one.candidate(device.samples / total, missing(device)) for device, one in facts.items()}
     taking = _selected(world, candidates, settings)
     found = solve(tuple(candidates[device] for device in taking), _round(taking, settings), _solver(settings))
-    shares = {
-        device: Share(options[choice].first, None if downlink is None else hertz, downlink)
+    chosen = {
+        device: (options[choice].first, None if downlink is None else hertz)
         for device, choice, hertz in zip(taking, found.choices, found.bandwidth_hz, strict=True)
         if choice is not None
     }
+    parts = _downlinks([facts[device] for device in chosen], missing)
+    shares = {device: Share(*chosen[device], part) for device, part in zip(chosen, parts, strict=True)}
     return shares, _told(found, options)
+
+
+def _downlinks(taking: Sequence["Facts"], missing: Missing) -> list[float | None]:
+    """Parts of the band: those that were counted on, equal ones, or such that all downloads end together."""
+    settings, counted = taking[0].settings, taking[0].downlink_hz
+    if counted is None or settings.count_downlink:
+        return [counted] * len(taking)
+    whole = taking[0].device.channel().signal.band.bandwidth_hz
+    if settings.bandwidth == "equal":
+        return [whole / len(taking)] * len(taking)
+    asked = tuple(one.download(missing(one.device)) for one in taking)
+    return list(solve(asked, Round(1e-9, whole), Solver("largest", "all")).bandwidth_hz)
 
 
 def _require_one_band(cohort: Sequence[Node], settings: TinyFELSettings) -> None:
@@ -185,6 +199,13 @@ class Facts(NamedTuple):
         free = float(self.device.profile.free_memory_bytes)
         share = self.settings.memory_share
         return free if share is None else min(free, share * self._cost(0).peak_bytes)
+
+    def download(self, missing: tuple[int, ...]) -> Candidate:
+        """The device's download for the solver: one choice, without any computing."""
+        signal = self.device.channel().signal
+        payload = payload_bytes(self.task[1].problem.model, missing) / signal.band.scale
+        strength = signal.strengths_hz(now=self.settings.knowledge == "now")[0]
+        return Candidate(1.0, (Choice(1.0, 0.0, payload),), strength)
 
     def _downlink_s(self, missing: tuple[int, ...]) -> float:
         """Of the blocks that the device is missing, on its part of the band."""

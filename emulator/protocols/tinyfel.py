@@ -4,7 +4,7 @@ Sparse Update", IEEE IoT-J 12(7), 2025, DOI 10.1109/JIOT.2024.3499375.
 What the abstract says: backpropagation stops early on devices, only updated layers are sent, and update ratios, device
 selection and resources are assigned together for the least latency under a convergence requirement. What is inferred
 (ours): all formulas (``emulator/learning/assignment``), suffixes of blocks, averages block by block (``suffix.py``), downlinks
-of what has changed since a device last had it, in equal parts of the band, and that devices keep their frozen blocks.
+of what has changed since a device last had it, and that devices keep their frozen blocks.
 """
 
 from emulator.learning.aggregation import average

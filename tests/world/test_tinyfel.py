@@ -192,7 +192,9 @@ def test_an_energy_cap_holds_on_the_clock() -> None:
     powers = {"idle_w": 0.0, "load_w": 5.0, "send_w": 2.0, "receive_w": 0.0}
 
     def joules(cap: float | None) -> float:
-        blueprint = plan(tinyfel, settings(energy_cap_j=cap), fleet(4, flop_per_s=2e7, **powers), problem=CNN)
+        blueprint = plan(
+            tinyfel, settings(energy_cap_j=cap, ratio="largest"), fleet(4, flop_per_s=2e7, **powers), problem=CNN
+        )
         used: dict[tuple[int, str], float] = {}
         for row in time_only(air(blueprint)).events:
             if row.node.startswith("device"):
@@ -200,7 +202,7 @@ def test_an_energy_cap_holds_on_the_clock() -> None:
         return max(used.values())
 
     free = joules(None)
-    assert joules(0.95 * free) <= 0.95 * free * (1 + 1e-6)
+    assert joules(0.9 * free) <= 0.9 * free * (1 + 1e-6)
 
 
 def test_random_selection_takes_no_more_than_it_needs() -> None:
