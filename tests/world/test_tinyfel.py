@@ -22,7 +22,7 @@ from network.ratemaps import Cqi, Shannon
 from tests.worlds import CNN, Played, final_weights, fleet, plan, play, time_only
 
 SIZES = [one.payload_bytes for one in suffixes(CNN.model)]  # last block, last two, three, all four
-FULL = {"ratio": "full", "selection": "all"}
+FULL: dict[str, Any] = {"ratio": "full", "selection": "all"}
 
 
 def settings(**changes: Any) -> TinyFELSettings:
