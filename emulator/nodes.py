@@ -36,13 +36,14 @@ class Channel(NamedTuple):
     """A device's own connection: rates in bit/s when alone on it, one-way latency in seconds to the server.
 
     In a cell with a radio the rates are those at the mean signal, over the whole band; ``signal`` tells band and signal,
-    and ``uplink_on`` what a part of the band would carry.
+    and ``uplink_on`` what a part of the band would carry. ``link`` is its cell's name.
     """
 
     uplink_bps: float
     downlink_bps: float
     latency_s: float
     signal: Signal | None = None
+    link: str = ""
 
     def uplink_on(self, bandwidth_hz: float) -> float:
         """Uplink bit/s on ``bandwidth_hz`` of the band at the mean signal; raises ProtocolError without a radio."""
@@ -122,7 +123,7 @@ class Node:
         if not isinstance(attachment, Attachment):
             raise ProtocolError(f"{self.name} has no channel of its own; ask a device")
         downlink, uplink = attachment.rates()
-        return Channel(uplink, downlink, attachment.latency_ns() / 1e9, attachment.signal())
+        return Channel(uplink, downlink, attachment.latency_ns() / 1e9, attachment.signal(), attachment.link)
 
     def duration_ns(self, cost: Cost) -> int:
         """Nanoseconds that a compute of this cost takes here."""

@@ -1,6 +1,7 @@
 """A device on the network: the cell that serves it now, its stations there, and the ways its bytes go."""
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import NamedTuple, Protocol
 
 import simpy
@@ -10,6 +11,7 @@ from network.cell import Above, Cell, Reach
 from network.flow import RadioStation, Station
 from network.mobility import Fixed
 from network.plan import Access, NetworkPlan, SitePlan
+from network.ratemaps import Shannon
 from network.sharing import UNLIMITED_BPS
 from network.traces import RateTrace
 from network.transfer import Transfer, Way
@@ -33,15 +35,34 @@ class Surroundings(Protocol):
 
 
 class Signal(NamedTuple):
-    """What a device in a cell with a radio may know of its channel: its band and its mean ratio each way (linear)."""
+    """What a device in a cell with a radio may know of its channel: its band and its mean ratio each way (linear).
+
+    The gains are those of fading in this coherence block: 1 where there is none, or where its mean holds.
+    """
 
     band: Band
     downlink_snr: float
     uplink_snr: float
+    downlink_gain: float = 1.0
+    uplink_gain: float = 1.0
 
     def uplink_on(self, bandwidth_hz: float) -> float:
         """Uplink bit/s on a part of the band (Hz), at the mean signal and fixed transmit power."""
         return self.band.rate(self.uplink_snr, bandwidth_hz / self.band.bandwidth_hz)
+
+    def strengths_hz(self, *, now: bool) -> tuple[float, float]:
+        """(down, up): s in Hz, of which b Hz at fixed power carry ``scale b log2(1 + s / b)``; in the mean, or ``now``.
+
+        Raises ValueError for a band that is not assigned, or whose rates are not Shannon's.
+        """
+        band, law = self.band, self.band.efficiency
+        if band.split != "assigned" or not isinstance(law, Shannon) or law.ceiling < inf:
+            raise ValueError(
+                f"band: got {band.split}, {law}; expected an assigned band with Shannon's rates, without a ceiling or a mean"
+            )
+        down, up = (self.downlink_gain, self.uplink_gain) if now else (1.0, 1.0)
+        whole = band.bandwidth_hz / law.gap
+        return self.downlink_snr * down * whole, self.uplink_snr * up * whole
 
 
 class Attachment:
@@ -114,7 +135,8 @@ class Attachment:
         if self.cell is None or self.cell.plan.radio is None:
             return None
         assert isinstance(self.down, RadioStation) and isinstance(self.up, RadioStation)
-        return Signal(self.cell.plan.radio.band, self.down.snr, self.up.snr)
+        gains = (self.cell.gain(station) for station in (self.down, self.up))
+        return Signal(self.cell.plan.radio.band, self.down.snr, self.up.snr, *gains)
 
     def _stations(self) -> tuple[Station, Station]:
         access, cell = self.access, self.cell

@@ -175,6 +175,13 @@ class Cell:
         else:
             medium.rerate(station, self.rate(snr))
 
+    def gain(self, station: RadioStation) -> float:
+        """The gain of fading in the present block: 1 where there is none, or where its mean holds."""
+        fading = self.radio.fading
+        if fading is None or fading.mode == "mean":
+            return 1.0
+        return fading.law.gain(station.key, fading.law.block(int(self.env.now)))
+
     def tune(self, flow: Flow) -> int:
         """Draw the gain of a transfer that starts, where the cell has it so; gives ns to wait while the signal is lost."""
         radio = self.plan.radio

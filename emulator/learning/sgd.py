@@ -1,6 +1,6 @@
 """Local training on a device: minibatch SGD over its shard, as one step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Protocol, TypeVar
@@ -57,17 +57,20 @@ class Learner:
     """A device's model in training: weights that change in place, and the velocity of momentum."""
 
     def __init__(self, sgd: LocalSGD, received: Weights, own: Weights, model: nn.Sequential) -> None:
-        names = trained(sgd.problem.model)
+        names = [name for name in trained(sgd.problem.model) if name in own]
         self.sgd = sgd
         self.model = model
         self.weights = [own[name].requires_grad_() for name in names]
         self.anchor = [received[name] for name in names] if sgd.mu else []
         self.velocity = [torch.zeros_like(tensor) for tensor in self.weights] if sgd.momentum else []
         label("optimiser", self.velocity)
-        self.key = (
-            sgd,
-            *(tensor.shape for tensor in self.weights),
-        )  # with the batch's shapes it fixes what one step does
+        # With the batch's shapes it fixes what one step does.
+        self.key: Hashable = (sgd, *(tensor.shape for tensor in self.weights))
+
+    def loss(self, batch: Shard) -> Tensor:
+        """The forward pass."""
+        inputs = self.sgd.problem.normalise(batch.images)
+        return functional.cross_entropy(self.model(inputs), batch.labels)
 
 
 L = TypeVar("L", bound=Learner)
@@ -108,10 +111,7 @@ def sgd_step(learner: Learner, batch: Shard) -> None:
 
 def slopes(learner: Learner, batch: Shard) -> list[Tensor]:
     """Gradients of a minibatch's loss at the learner's weights."""
-    inputs = learner.sgd.problem.normalise(batch.images)
-    loss = functional.cross_entropy(learner.model(inputs), batch.labels)
-    del inputs
-    gradients = list(torch.autograd.grad(loss, learner.weights))
+    gradients = list(torch.autograd.grad(learner.loss(batch), learner.weights))
     label("gradients", gradients)
     return gradients
 

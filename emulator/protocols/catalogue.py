@@ -24,6 +24,7 @@ from emulator.protocols.settings import Settings
 from emulator.protocols.split_learning import SplitLearningSettings, split_learning
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
 from emulator.protocols.splitfed_v2 import SplitFedV2Settings, splitfed_v2
+from emulator.protocols.tinyfel import TinyFELSettings, tinyfel
 
 
 def _nothing(settings: Settings, model: ModelSpec) -> Iterator[str]:
@@ -59,6 +60,9 @@ PROTOCOLS: dict[str, Entry] = {
         findings=upload_findings,
     ),
     "fedadam": Entry(FedAdamSettings, fedadam, "FedAvg with Adam at the server (Reddi et al. 2021)"),
+    "tinyfel": Entry(
+        TinyFELSettings, tinyfel, "last layers only, assigned with devices and bandwidth (Chen et al. 2025)"
+    ),
     "hierfavg": Entry(HierFavgSettings, hierfavg, "FedAvg over edge servers (Liu et al. 2020)", edges=True),
     "split_learning": Entry(
         SplitLearningSettings,

@@ -35,13 +35,20 @@ class Connection(Protocol):
     def latency_s(self) -> float:
         """One way, to the server."""
 
+    @property
+    def link(self) -> str:
+        """Its cell's name; empty for a link of its own."""
+
+    @property
+    def signal(self) -> Any:
+        """Where there is a radio: its band, powers and gains (``network/attachment.py``)."""
+
 
 class Node(Protocol):
     """A device, an edge server or the server."""
 
     name: str
     samples: int
-    profile: Any  # what the machine can do: free_memory_bytes
 
     @property
     def cut(self) -> int | None:
@@ -64,8 +71,12 @@ class Node(Protocol):
     ) -> Awaitable[Any]:
         """Real tensor work here, and virtual seconds from its measured cost."""
 
-    def send(self, value: Value, *, to: Any, kind: str) -> Awaitable[Value]:
-        """A real payload to another node, and virtual seconds from its real bytes."""
+    def send(self, value: Value, *, to: Any, kind: str, bandwidth_hz: float | None = None) -> Awaitable[Value]:
+        """A real payload to another node, and virtual seconds from its real bytes; on a part of an assigned band."""
+
+    @property
+    def profile(self) -> Any:
+        """What the machine can do: ``free_memory_bytes`` and more."""
 
     def predict(self, step: Callable[..., Any], *inputs: Any, **settings: Any) -> Predicted:
         """What ``compute`` would cost; inputs may be shapes (``Spec``). Costs no virtual time."""

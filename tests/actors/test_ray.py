@@ -27,6 +27,7 @@ from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.fednova import FedNovaSettings, fednova
 from emulator.protocols.scaffold import ScaffoldSettings, scaffold
 from emulator.protocols.settings import RoundSettings
+from emulator.protocols.tinyfel import TinyFELSettings, tinyfel
 from emulator.run import simulate
 from tests.world.protocols import Deadline, Marked, Quiet, asynchronous, deadline, failing, mortal, reading
 from tests.worlds import CNN, DIGITS, Played, fleet, holdings, plan, play, time_only
@@ -84,6 +85,7 @@ def test_same_hashes_on_any_placement(devices_per_actor: int | None) -> None:
         (deadline, Deadline(rounds=2, cohort=8, first=5)),
         (reading, RoundSettings(rounds=3, cohort=4)),
         (asynchronous, RoundSettings(rounds=5, cohort=4)),
+        (tinyfel, TinyFELSettings(rounds=4, cohort=4, learning_rate=0.1, bandwidth="network", required=0.3)),
     ],
 )
 def test_same_hashes_for_every_kind_of_protocol(protocol: Any, settings: Any) -> None:
