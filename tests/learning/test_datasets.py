@@ -105,7 +105,7 @@ IDX = {
 def test_idx_folders(tmp_path: Path, where: str, packed: bool) -> None:
     (tmp_path / where).mkdir(parents=True, exist_ok=True)
     for name, raw in IDX.items():
-        (tmp_path / where / (name + ".gz" * packed)).write_bytes(gzip.compress(raw) if packed else raw)
+        (tmp_path / where / (name + ".gz" * packed)).write_bytes(gzip.compress(raw, mtime=0) if packed else raw)
     x_train, y_train, x_test, y_test = read_idx_folder(tmp_path, GRAY)
     assert x_train.tolist() == [[[[0, 1, 2], [3, 4, 5]]], [[[6, 7, 8], [9, 10, 11]]]]
     assert (y_train.tolist(), x_test.tolist(), y_test.tolist()) == ([2, 0], [[[[255] * 3] * 2]], [1])
@@ -119,7 +119,7 @@ def test_a_missing_idx_file_is_named(tmp_path: Path) -> None:
 
 
 GOOD = IDX["train-images-idx3-ubyte"]
-PACKED = gzip.compress(GOOD * 50)
+PACKED = gzip.compress(GOOD * 50, mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_whole_set_loads_from_a_folder(tmp_path: Path) -> None:
     for split, count in (("train", 60000), ("t10k", 10000)):
         for kind, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
             zeros = idx(shape, bytes(int(np.prod(shape))))
-            (tmp_path / f"{split}-{kind}-ubyte.gz").write_bytes(gzip.compress(zeros, 1))
+            (tmp_path / f"{split}-{kind}-ubyte.gz").write_bytes(gzip.compress(zeros, 1, mtime=0))
     data = load("fashion-mnist", tmp_path)
     assert (data.name, data.classes, data.shape, data.scale) == ("fashion-mnist", 10, (1, 28, 28), 255.0)
     assert data.x_train.shape == (60000, 1, 28, 28) and data.y_test.dtype == np.int64
