@@ -108,11 +108,15 @@ def _furnish(world: World, node: Node, condition: Condition) -> None:
 
 def _device(engine: Engine, drawn: tuple[Device, Condition], access: Access, data: tuple[int, Problem]) -> Node:
     (device, condition), (samples, problem) = drawn, data
-    profile, attachment = device.profile, engine.network.attach(access)
+    profile, attachment, cut = device.profile, engine.network.attach(access), problem.cut
+    if device.cut is not None:
+        if cut is None or device.cut < cut:
+            raise ValueError(f"{device.name}: got a cut of {device.cut}; expected {cut} or more, the fleet's smallest")
+        cut = device.cut
     pace = Pace(profile.throttling, condition.load) if profile.throttling or condition.load else None
     supply = Supply(engine.clock.env, profile, engine.ledger) if profile.idle_w is not None else None
     machine = Machine(
-        profile, attachment, _speed(profile, device.slowdown), True, pace, supply, condition.completeness.of
+        profile, attachment, _speed(profile, device.slowdown), True, pace, supply, condition.completeness.of, cut=cut
     )
     node = Node(engine, device.name, device.index, machine)
     spec = shard_spec(samples, problem.model.shape)

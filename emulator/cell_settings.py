@@ -11,7 +11,7 @@ from emulator.air import ContentionSettings, LoRaSettings, RadioSettings, TraceS
 from emulator.condition_settings import OutageSettings
 from emulator.nearest import unknown
 from emulator.presets import load_preset, preset_names
-from emulator.quantities import Decibels, Duration, PositiveDuration, Rate
+from emulator.quantities import Decibels, Duration, PositiveDuration, Rate, Size
 from emulator.section import DIGEST, PROFILE, Profiled, ProfileName, Section, known, wrong
 from network.framing import Connection, Framing
 from network.plan import CellPlan, Handover, NetworkPlan, SitePlan
@@ -226,6 +226,9 @@ class NetworkSettings(Section):
     sites: dict[CellName, SiteSettings] = Field(default_factory=dict, json_schema_extra={"additionalProperties": False})
     backhaul: BackhaulSettings = BackhaulSettings()
     handover: HandoverSettings = HandoverSettings()
+    framing: Size = Field(
+        default=0, description="of every message, e.g. of its pickling; labels ride with smashed data"
+    )
 
     def findings(self) -> Iterator[str]:
         """What does not go together."""
@@ -243,4 +246,5 @@ class NetworkSettings(Section):
             tuple(site.plan(name) for name, site in self.sites.items()),
             tuple(cell.plan(name, seed(name)) for name, cell in self.cells.items()),
             Handover(over.margin, round(over.gap * 1e9), max(1, round(over.every * 1e9))),
+            self.framing,
         )

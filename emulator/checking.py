@@ -49,12 +49,15 @@ def check(scenario: Scenario, draws: int | None = None) -> None:
 
 
 def _fleet(devices: Sequence[Device], rates: Sequence[tuple[float, float]]) -> None:
-    """One row for all devices of one profile in one cell; rates are a device's alone in its cell, at the start."""
-    alike: dict[tuple[object, ...], list[tuple[Device, tuple[float, float]]]] = {}
+    """One row for all devices of one profile in one cell, at one cut; rates are a device's alone in its cell, at the start."""
+    alike: dict[tuple[str, str | None, int | None], list[tuple[Device, tuple[float, float]]]] = {}
     for device, both in zip(devices, rates, strict=True):
-        alike.setdefault((device.profile.name, device.cell), []).append((device, both))
-    header = ("profile", "cell", "devices", "compute", "slowdown", "uplink", "downlink", "latency")
-    table(f"fleet: {len(devices)} devices", header, [_class(members) for members in alike.values()])
+        alike.setdefault((device.profile.name, device.cell, device.cut), []).append((device, both))
+    header: tuple[str, ...] = ("profile", "cell", "devices", "compute", "slowdown", "uplink", "downlink", "latency")
+    rows = [_class(members) for members in alike.values()]
+    if any(device.cut is not None for device in devices):
+        header, rows = (*header, "cut"), [(*row, cut) for row, (_, _, cut) in zip(rows, alike, strict=True)]
+    table(f"fleet: {len(devices)} devices", header, rows)
 
 
 def _class(members: Sequence[tuple[Device, tuple[float, float]]]) -> tuple[object, ...]:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import emulator
 
 WRONG, FAILED, INTERRUPTED = 2, 1, 130
-_KEY_PATH = re.compile(r"[a-z_]+(\.[a-z_]+)+: ")
+_KEY_PATH = re.compile(r"[a-z_]+(\[\d+\])?(\.[a-z_]+)+: ")
 
 
 class UsageError(ValueError):

@@ -22,44 +22,55 @@ def refuse_cut(scenario: Scenario, plan: Blueprint) -> None:
     """
     if not PROTOCOLS[scenario.protocol_name].splits or scenario.on_out_of_memory != "fail":
         return
-    few = _few(plan)
-    words = _misfit(few)
-    if words is not None:
-        need = words.partition(" are free")[0]
-        raise ScenarioError(f"model.cut: got {scenario.model.cut}: {need} are free; {_advice(few)}")
+    for cut in sorted(set(scenario.cuts)):
+        few = _few(plan, cut)
+        found = _misfit(few)
+        if found is not None:
+            need = found[1].partition(" are free")[0]
+            raise ScenarioError(f"{_key(scenario, plan, found[0])}: got {cut}: {need} are free; {_advice(few)}")
 
 
-def _few(plan: Blueprint) -> Blueprint:
-    """The same plan with one device of each profile, the one with most samples."""
+def _key(scenario: Scenario, plan: Blueprint, name: str) -> str:
+    """Where the cut of a device is written."""
+    groups = [index for index, count in enumerate(scenario.counts) for _ in range(count)]
+    index = groups[next(device.index for device in plan.devices if device.name == name)]
+    return "model.cut" if scenario.devices[index].cut is None else f"devices[{index}].cut"
+
+
+def _few(plan: Blueprint, cut: int) -> Blueprint:
+    """The same plan with one device of each profile at a cut, the one with most samples; the cut is then all devices'."""
     most: dict[str, int] = {}
     for index, device in enumerate(plan.devices):
+        if device.cut not in (None, cut):
+            continue
         best = most.setdefault(device.profile.name, index)
         if plan.samples[index] > plan.samples[best]:
             most[device.profile.name] = index
     chosen = sorted(most.values())
     accesses = tuple(plan.wiring.accesses[index] for index in chosen)
     return replace(
-        plan, devices=tuple(plan.devices[index] for index in chosen), conditions=(),
+        plan, devices=tuple(replace(plan.devices[index], cut=None) for index in chosen), conditions=(),
         samples=tuple(plan.samples[index] for index in chosen), wiring=replace(plan.wiring, accesses=accesses),
+        problem=replace(plan.problem, cut=cut),
     )  # fmt: skip
 
 
-def _misfit(plan: Blueprint, **changes: Any) -> str | None:
-    """What is said of the first device that a step does not fit; None where all fit, or data decide."""
+def _misfit(plan: Blueprint, **changes: Any) -> tuple[str, str] | None:
+    """The first device that a step does not fit, and what is said of it; None where all fit, or data decide."""
     settings = plan.settings
     if not isinstance(settings, RoundSettings):
         return None
     if isinstance(settings, LocalTraining):
         changes = {"local_epochs": None, "local_steps": ENOUGH, **changes}
     found = needs(plan, settings.model_copy(update=changes))
-    return next((str(error) for error in found[1].values()), None) if found is not None else None
+    return next(((name, str(error)) for name, error in found[1].items()), None) if found is not None else None
 
 
 def _advice(plan: Blueprint) -> str:
     """Cuts that fit, and the largest halved batch size that does at this cut."""
     model, cut = plan.problem.model, plan.problem.cut
     others = [other for other in range(1, len(summary(model))) if other != cut]
-    sound = [other for other in others if not any(cut_findings("", plan.settings, model, other))]
+    sound = [other for other in others if not any(cut_findings("", plan.settings, model, ("", other)))]
     fitting = [other for other in sound if _misfit(replace(plan, problem=replace(plan.problem, cut=other))) is None]
     found = [f"a cut of {', '.join(map(str, fitting))}"] if fitting else []
     size = getattr(plan.settings, "batch_size", 1) // 2

@@ -1,38 +1,51 @@
-"""What must hold of a split: where a model can be cut, and which codecs carry what crosses the cut."""
+"""What must hold of a split, where a model can be cut; and of codecs, which of them carry what travels."""
 
 from collections.abc import Iterator
 
 from emulator.learning.codecs import codec_of
-from emulator.learning.codecs.settings import AnyCodec
+from emulator.learning.codecs.settings import AnyCodec, DropoutCodec
 from emulator.learning.models import ModelSpec, summary
 from emulator.learning.models.signs import non_negative_cuts
 from emulator.protocols.settings import Settings
 
-SIGNED = ("cut_gradient", "update")  # settings that name the codec of data of both signs
+SIGNED = {"cut_gradient": "gradients", "update_codec": "updates", "weights_codec": "weights"}  # of both signs
 
 
-def cut_findings(protocol: str, settings: Settings, model: ModelSpec, cut: int | None) -> Iterator[str]:
-    """What is wrong with a cut: ``key.path: got X; expected Y``. A split protocol needs a block on either side."""
-    blocks = len(summary(model))
+def cut_findings(protocol: str, settings: Settings, model: ModelSpec, chosen: tuple[str, int | None]) -> Iterator[str]:
+    """What is wrong with a cut, given with its key: ``key.path: got X; expected Y``.
+
+    A split protocol needs a block on either side.
+    """
+    (place, cut), blocks = chosen, len(summary(model))
     if cut is None or not 0 < cut < blocks:
         got = "none" if cut is None else str(cut)
         range_ = "1" if blocks == 2 else f"1 to {blocks - 1}"
-        yield f"model.cut: got {got}; expected {range_}, as {protocol} splits {model.name}"
+        yield f"{place}: got {got}; expected {range_}, as {protocol} splits {model.name}"
     else:
-        yield from _codec_findings(settings, model, cut)
+        yield from _smashed_findings(settings, model, cut)
 
 
-def _codec_findings(settings: Settings, model: ModelSpec, cut: int) -> Iterator[str]:
-    """Codecs for data nowhere below 0, where there is such: after a ReLU, and never in gradients."""
-    for key in ("smashed", *SIGNED):
+def codec_findings(settings: Settings) -> Iterator[str]:
+    """Codecs that cannot carry what they are to: data below 0, and, by channel, tensors of one dimension."""
+    for key, data in SIGNED.items():
         codec = getattr(settings, key, None)
-        if not isinstance(codec, AnyCodec) or codec_of(codec).carries_negative:
+        if not isinstance(codec, AnyCodec):
             continue
-        got = f"protocol.{key}: got {codec.codec}, which carries nothing below 0"
-        if key in SIGNED:
-            yield f"{got}; expected a codec for both signs, as gradients have them, e.g. int8-signed"
-        elif cut not in non_negative_cuts(model):
-            others = ", ".join(map(str, non_negative_cuts(model)))
-            instead = f"; with {codec.codec}, a cut of {others}" if others else ""
-            words = f"as {model.name} cut after {cut} blocks sends such data"
-            yield f"{got}; expected a codec for both signs, {words}, e.g. int8-signed{instead}"
+        if not codec_of(codec).carries_negative:
+            yield f"{_got(key, codec)}; expected a codec for both signs, as {data} have them, e.g. int8-signed"
+        if key != "cut_gradient" and isinstance(codec, DropoutCodec) and codec.by == "channel":
+            yield f"protocol.{key}.by: got channel; expected element, as biases have no channels"
+
+
+def _smashed_findings(settings: Settings, model: ModelSpec, cut: int) -> Iterator[str]:
+    """A codec for data nowhere below 0, as after a ReLU, where the data are not."""
+    codec = getattr(settings, "smashed", None)
+    if isinstance(codec, AnyCodec) and not codec_of(codec).carries_negative and cut not in non_negative_cuts(model):
+        others = ", ".join(map(str, non_negative_cuts(model)))
+        instead = f"; with {codec.codec}, a cut of {others}" if others else ""
+        words = f"as {model.name} cut after {cut} blocks sends such data"
+        yield f"{_got('smashed', codec)}; expected a codec for both signs, {words}, e.g. int8-signed{instead}"
+
+
+def _got(key: str, codec: AnyCodec) -> str:
+    return f"protocol.{key}: got {codec.codec}, which carries nothing below 0"

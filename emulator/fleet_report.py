@@ -30,6 +30,7 @@ COLUMNS: dict[str, tuple[str, Quantity | None]] = {
     "latency_s": ("latency", DURATION),
     "samples": ("samples", None),
     "battery_j": ("battery", ENERGY),
+    "cut": ("cut", None),
 }
 POWERS = ("idle_w", "load_w", "send_w", "receive_w")  # one column in the table, to keep it narrow
 
@@ -67,7 +68,7 @@ def _row(device: Device, rates: tuple[float, float], samples: int | None) -> Row
     profile, (down, up) = device.profile, rates
     figures = (
         device.name, profile.name, device.cell, profile.flop_per_s, device.slowdown, profile.free_memory_bytes,
-        up, down, device.latency_s, samples, profile.battery_j,
+        up, down, device.latency_s, samples, profile.battery_j, device.cut,
         profile.idle_w, profile.load_w, profile.send_w, profile.receive_w,
     )  # fmt: skip
     return dict(zip([*COLUMNS, *POWERS], figures, strict=True))

@@ -17,16 +17,17 @@ from emulator.world import DecisionMissing
 
 
 def memory(scenario: Scenario, plan: Blueprint) -> None:
-    """One row a profile, that of its device that needs most; then a line for each profile with devices that do not fit."""
+    """A row a profile and cut, of its device that needs most; then a line for each profile with devices that do not fit."""
     if not isinstance(plan.settings, RoundSettings):
         return
     found = needs(plan, plan.settings)
     if found is None:
         return
     devices, refused = found
-    header = ("profile", "step", "needs", "free", *PARTS, "beside it", "fits")
+    several = len({node.cut for node in devices}) > 1
+    header = ("profile", *(("cut",) if several else ()), "step", "needs", "free", *PARTS, "beside it", "fits")
     rows = [
-        _row(members, refused)
+        _row(members, refused, several)
         for members in _alike(devices)
         if any(node.shelf and node.shelf.largest for node in members)
     ]
@@ -63,13 +64,13 @@ def needs(plan: Blueprint, settings: RoundSettings) -> tuple[Sequence[Node], dic
 
 
 def _alike(devices: Sequence[Node]) -> list[list[Node]]:
-    found: dict[str, list[Node]] = {}
+    found: dict[tuple[str, int | None], list[Node]] = {}
     for node in devices:
-        found.setdefault(node.profile.name, []).append(node)
+        found.setdefault((node.profile.name, node.cut), []).append(node)
     return list(found.values())
 
 
-def _row(members: Sequence[Node], refused: dict[str, OutOfMemory]) -> tuple[object, ...]:
+def _row(members: Sequence[Node], refused: dict[str, OutOfMemory], several: bool) -> tuple[object, ...]:
     node = max(members, key=lambda node: node.shelf.most_bytes if node.shelf is not None else 0)
     shelf = node.shelf
     assert isinstance(shelf, Shelf)
@@ -77,6 +78,7 @@ def _row(members: Sequence[Node], refused: dict[str, OutOfMemory]) -> tuple[obje
     made_of = parts(*shelf.largest)
     fits = sum(member.name not in refused for member in members)
     return (
-        node.profile.name, shelf.largest[0].__name__, rounded(shelf.most_bytes), rounded(node.profile.free_memory_bytes),
+        node.profile.name, *((node.cut,) if several else ()),
+        shelf.largest[0].__name__, rounded(shelf.most_bytes), rounded(node.profile.free_memory_bytes),
         *(rounded(made_of[part]) for part in PARTS), rounded(shelf.beside_largest), f"{fits} of {len(members)}",
     )  # fmt: skip

@@ -51,7 +51,8 @@ class Channel(NamedTuple):
 class Node:
     """A device or the server, as a protocol sees it: ``compute``, ``send``, ``predict``, ``profile``, ``channel``.
 
-    ``data`` is the handle of a device's own shard and ``samples`` their number; ``lane`` is its place on the tape.
+    ``data`` is the handle of a device's own shard and ``samples`` their number; ``lane`` is its place on the tape; ``cut``:
+    blocks of a split model that are on the device.
     """
 
     def __init__(self, engine: Engine, name: str, lane: int, machine: "Machine") -> None:
@@ -65,6 +66,7 @@ class Node:
         )
         self.under_way: dict[Verb, None] = {}
         self.samples = 0
+        self.cut = machine.cut
         self._data: Handle | None = None
         self._machine = machine
         self._durations: dict[Cost, int] = {}
@@ -160,7 +162,8 @@ class Node:
 class Machine(NamedTuple):
     """What a node runs on: its profile, its connection, how long a cost takes; and what else there is to a device.
 
-    ``own``: it is somebody's device, with a memory that is watched. ``discipline``: how a server's clients share it.
+    ``own``: it is somebody's device, with a memory that is watched. ``discipline``: how a server's clients share it. ``cut``: a
+    device's blocks.
     """
 
     profile: Any
@@ -171,3 +174,4 @@ class Machine(NamedTuple):
     supply: Supply | None = None
     completeness: Callable[[int], float] = lambda _: 1.0
     discipline: Discipline = "fifo"
+    cut: int | None = None

@@ -165,7 +165,7 @@ def _blueprint(
     wiring, samples, weights = given
     info = DATASETS[scenario.data.dataset]
     normalise = Normalisation(info.scale, info.mean, info.std)
-    problem = Problem(scenario.model_spec, normalise, scenario.model.cut, weights)
+    problem = Problem(scenario.model_spec, normalise, min(scenario.cuts, default=None), weights)
     entry = path_of(PROTOCOLS[scenario.protocol_name].run)
     return Blueprint(
         entry, scenario.protocol, problem, scenario.all_seeds, devices, samples,

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from network.units import DURATION, FREQUENCY, LENGTH, RATE, SPEED, Quantity
+from network.units import DURATION, FREQUENCY, LENGTH, RATE, SIZE, SPEED, Quantity, parse_size
 
 
 def _field(quantity: Quantity, *, positive: bool) -> tuple[Any, ...]:
     def read(value: object) -> float:
-        number = quantity.parse(value)
+        number = parse_size(value) if quantity is SIZE else quantity.parse(value)
         if positive and number == 0:
             raise ValueError(f"got {value!r}; expected {quantity.name} above zero, e.g. {quantity.example!r}")
         return number
@@ -31,6 +31,7 @@ PositiveDuration = Annotated[float, *_field(DURATION, positive=True)]
 PositiveLength = Annotated[float, *_field(LENGTH, positive=True)]
 Length = Annotated[float, *_field(LENGTH, positive=False)]
 Frequency = Annotated[float, *_field(FREQUENCY, positive=True)]
+Size = Annotated[int, *_field(SIZE, positive=False)]
 Speed = Annotated[float, *_field(SPEED, positive=True)]
 
 

@@ -69,6 +69,7 @@ EDGE = "edge-"  # what the names of edge servers begin with
 PAYLOAD = frozenset({"weights", "update", "smashed", "cut_gradient", "labels", "mask"})
 OVERHEAD = frozenset({"scale", "seed", "control", "framing"})
 KINDS = PAYLOAD | OVERHEAD
+RIDING = frozenset({"labels"})  # uplink they are in the message of the smashed data, whose framing covers them
 
 
 def is_device(node: str) -> bool:

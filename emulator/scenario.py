@@ -1,7 +1,7 @@
 """A scenario: everything that defines a run, validated, frozen, and hashed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +11,7 @@ from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 import scenarios
 from emulator.cell_settings import NetworkSettings
-from emulator.cut_rules import cut_findings
+from emulator.cut_rules import codec_findings, cut_findings
 from emulator.devices.population import CellSpec, GroupSpec
 from emulator.devices.profile import Profile
 from emulator.devices.profile_file import load_profile
@@ -148,11 +148,25 @@ class Scenario(Section):
         reason = refusal(self.model_spec)
         if reason is not None:
             yield f"model.name: {reason} (data.dataset is {self.data.dataset})"
-        splits = PROTOCOLS[self.protocol_name].splits
-        if reason is None and splits:
-            yield from cut_findings(self.protocol_name, self.protocol, self.model_spec, self.model.cut)
-        if self.model.cut is not None and not splits:
-            yield f"model.cut: got {self.model.cut}; expected none, as {self.protocol_name} has no use for it"
+        if reason is None:
+            yield from self._cut_findings()
+        yield from codec_findings(self.protocol)
+
+    def _cut_findings(self) -> Iterator[str]:
+        name, entry = self.protocol_name, PROTOCOLS[self.protocol_name]
+        own = {f"devices[{index}].cut": group.cut for index, group in enumerate(self.devices)}
+        if not entry.splits:
+            for place, cut in {"model.cut": self.model.cut, **own}.items():
+                if cut is not None:
+                    yield f"{place}: got {cut}; expected none, as {name} has no use for it"
+            return
+        if self.model.cut is not None or None in own.values():
+            yield from cut_findings(name, self.protocol, self.model_spec, ("model.cut", self.model.cut))
+        for place, cut in own.items():
+            if cut is not None:
+                yield from cut_findings(name, self.protocol, self.model_spec, (place, cut))
+            if cut is not None and cut != self.cuts[0] and not entry.cuts:
+                yield f"{place}: got {cut} beside {self.cuts[0]}; expected one cut for all, as {name} joins all devices' data"
 
     @property
     def protocol_name(self) -> str:
@@ -168,6 +182,12 @@ class Scenario(Section):
     def counts(self) -> list[int]:
         """Number of devices of each group."""
         return counts_of(self.devices, self.population)
+
+    @property
+    def cuts(self) -> list[int]:
+        """Blocks on the devices of each group; empty where the model is not split."""
+        found = [self.model.cut if group.cut is None else group.cut for group in self.devices]
+        return [cut for cut in found if cut is not None]
 
     @property
     def model_spec(self) -> ModelSpec:
@@ -189,13 +209,15 @@ class Scenario(Section):
             for name, cell in self.network.cells.items()
             for together in [contended(cell)]
         }
+        several = len(set(self.cuts)) > 1
+        cuts: Sequence[int | None] = self.cuts if several else [None] * len(self.devices)
         return [
             GroupSpec(
                 self.profile(group.profile), count, cells[group.cell] if group.cell else None,
                 group.uplink, group.downlink, group.latency, group.slowdown.build() if group.slowdown else None,
-                tuple((key, spread.build()) for key, spread in group.vary.items()),
+                tuple((key, spread.build()) for key, spread in group.vary.items()), cut,
             )
-            for group, count in zip(self.devices, self.counts, strict=True)
+            for group, count, cut in zip(self.devices, self.counts, cuts, strict=True)
         ]  # fmt: skip
 
     def profile(self, name: str) -> Profile:

@@ -135,6 +135,7 @@ class DeviceGroup(Profiled):
         default=None, gt=0, le=1, description="of the devices that counts leave; shares sum to 1"
     )
     cell: str | None = Field(default=None, description="name of a cell under network.cells")
+    cut: int | None = Field(default=None, ge=0, description="blocks on these devices, in place of model.cut")
     uplink: Rate | None = Field(default=None, description="device to network, before the cell's and the profile's")
     downlink: Rate | None = Field(default=None, description="network to device")
     latency: Duration | None = Field(default=None, description="one way")

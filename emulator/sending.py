@@ -5,7 +5,7 @@ from typing import Any
 from actors.tape import Handle
 from emulator.devices.energy import Supply
 from emulator.engine import Finish
-from emulator.rows import KINDS, PAYLOAD, Event
+from emulator.rows import KINDS, PAYLOAD, RIDING, Event
 from emulator.tasks import ProtocolError
 from emulator.verbs import Host, Verb
 from network.band import BandFull
@@ -43,6 +43,8 @@ class Send(Verb):
         engine = self.node.engine
         self.op = engine.number(self)
         transfer = self._transfer = Transfer(engine.clock.env, self.way, self.size_bytes, self._delivered)
+        if not (self.kind in RIDING and self.way.uplink):
+            transfer.message_bytes = engine.network.plan.message_bytes
         if self._supply is not None:
             transfer.radio = self._tuned
         try:

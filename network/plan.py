@@ -143,9 +143,10 @@ class Handover:
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """All cells and sites, and the core: the server's own link."""
+    """All cells and sites, and the core: the server's own link. ``message_bytes``: of every message, beside its payload."""
 
     core: SitePlan = SitePlan("core")
     sites: tuple[SitePlan, ...] = ()
     cells: tuple[CellPlan, ...] = ()
     handover: Handover = Handover()
+    message_bytes: int = 0

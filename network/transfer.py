@@ -67,6 +67,7 @@ class Transfer:
     cell with what is left of it.
     """
 
+    message_bytes = 0  # its own framing, whatever the cell adds for packets; set before it sets out
     overhead_bytes = 0
     _cell: Cell | None = None
     _flow: Flow | None = None
@@ -86,6 +87,9 @@ class Transfer:
         way = self._way
         if way.traveller is not None:
             way.traveller.begin(self)
+        if self.message_bytes:
+            self.overhead_bytes = self.message_bytes
+            self._left_bits += transfer_bits(self.message_bytes)
         cell = way.cell
         if cell is None:
             self._put(Flow(way.station, self._left_bits, self._sent, way.uplink, way.through))
@@ -93,8 +97,9 @@ class Transfer:
         self._cell = cell
         cell.begin()
         self._bandwidth_hz = bandwidth_hz
-        self.overhead_bytes = cell.plan.framing.overhead_bytes(self.size_bytes)
-        self._left_bits += transfer_bits(self.overhead_bytes)
+        headers = cell.plan.framing.overhead_bytes(self.size_bytes + self.message_bytes)
+        self.overhead_bytes += headers
+        self._left_bits += transfer_bits(headers)
         self._after(way.opening_ns(), self._start)
         return self
 

@@ -36,8 +36,9 @@ class GroupSpec:
     """``count`` devices of a profile; what is given here comes before the cell's and the profile's figures.
 
     Rates in bit/s, latency in s; no slowdown: a factor of 1. ``vary``: factors on figures of the profile (keys of its
-    file) and on the link figures given here. Raises ValueError for a count below one, for a figure that the profile
-    does not have, and for link figures as ``CellSpec`` does.
+    file) and on the link figures given here. ``cut``: blocks of a split model on these devices; None: the run's one cut.
+    Raises ValueError for a count below one, for a figure that the profile does not have, and for link figures as
+    ``CellSpec`` does.
     """
 
     profile: Profile
@@ -48,6 +49,7 @@ class GroupSpec:
     latency_s: float | None = None
     slowdown: Spread | None = None
     vary: tuple[tuple[str, Spread], ...] = ()
+    cut: int | None = None
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -61,7 +63,7 @@ class GroupSpec:
 
 @dataclass(frozen=True)
 class Device:
-    """One device of the fleet. Rates in bit/s, latency in s; ``slowdown`` multiplies its compute time."""
+    """One device of the fleet. Rates in bit/s, latency in s; ``slowdown`` multiplies its compute time; ``cut``: its group's."""
 
     index: int
     name: str
@@ -71,6 +73,7 @@ class Device:
     downlink_bps: float
     latency_s: float
     slowdown: float
+    cut: int | None = None
 
 
 def draw(groups: Sequence[GroupSpec], stream: Stream) -> tuple[Device, ...]:
@@ -118,6 +121,7 @@ def _device(index: int, name: str, group: GroupSpec, stream: Stream) -> Device:
         _rate(down, profile.downlink_bps, cell.downlink_bps, cell.contended),
         next(latency for latency in (late, cell.latency_s, profile.latency_s) if latency is not None),
         1.0 if group.slowdown is None else group.slowdown.draw_slowdown(stream("slowdown", index)),
+        group.cut,
     )
 
 

@@ -21,7 +21,8 @@ from emulator.protocols.splitfed_v2 import SplitFedV2Settings, splitfed_v2
 @dataclass(frozen=True)
 class Entry:
     """A protocol: ``await run(world, problem, settings)`` plays it; ``about`` is one line for ``emulator list protocols``;
-    ``edges``: every device needs an edge server at its site. ``splits``: ``model.cut`` says where.
+    ``edges``: every device needs an edge server at its site. ``splits``: ``model.cut`` says where. ``cuts``: device groups
+    may have cuts of their own.
     """
 
     settings: type[Settings]
@@ -29,6 +30,7 @@ class Entry:
     about: str
     edges: bool = False
     splits: bool = False
+    cuts: bool = False
 
 
 PROTOCOLS: dict[str, Entry] = {
@@ -41,18 +43,21 @@ PROTOCOLS: dict[str, Entry] = {
         split_learning,
         "devices take turns at one split model (Gupta & Raskar 2018)",
         splits=True,
+        cuts=True,
     ),
     "ecofed": Entry(
         EcoFedSettings,
         ecofed,
         "frozen pre-trained front, int8 smashed data, replay buffer (Wu et al. 2024)",
         splits=True,
+        cuts=True,
     ),
     "splitfed_v1": Entry(
         SplitFedV1Settings,
         splitfed_v1,
         "split training in parallel, both halves averaged (Thapa et al. 2022)",
         splits=True,
+        cuts=True,
     ),
     "splitfed_v2": Entry(
         SplitFedV2Settings,
@@ -71,6 +76,7 @@ PROTOCOLS: dict[str, Entry] = {
         local_loss,
         "an auxiliary head on the device, no cut gradient (Han et al. 2021)",
         splits=True,
+        cuts=True,
     ),
     "fedgkt": Entry(
         FedGKTSettings,

@@ -4,9 +4,12 @@ Volume 35(3), arXiv 2304.05495; as in the authors' released code.
 
 The front is pre-trained, set up once and frozen; devices send int8 smashed data and labels in rounds 0, period, 2 period ...;
 in the rounds between the server replays what drawn clients had sent. Server copies are averaged uniformly every round.
+
+Ours: groups with cuts of their own. An entry of the buffer is replayed at its device's cut (EDPFL, by the same authors, keys
+its buffer by partition point); a block that is frozen on a device counts in the average as it is there.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -18,11 +21,12 @@ from emulator.learning.random import choose
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end, halves, sizes
 from emulator.protocols.local_training import start
-from emulator.protocols.split_training import OneWay, split_of
+from emulator.protocols.split_cuts import at_cut, at_cuts, averaged_whole, cuts_of
+from emulator.protocols.split_training import OwnFronts, split_of
 from emulator.protocols.verbs import Node, Value, World
 
 
-class EcoFedSettings(OneWay):
+class EcoFedSettings(OwnFronts):
     """Settings of EcoFed. ``init``: what of the given weights is used."""
 
     smashed: CodecSettings = Field(default=PlainCodec(codec="int8"), description="codec of the smashed data")
@@ -31,6 +35,19 @@ class EcoFedSettings(OneWay):
         default="partial", description="given weights used: none, the front's, or all that are given"
     )
     setup: Literal["free", "charge"] = Field(default="free", description="whether the front's download counts")
+
+
+Copy = tuple[Node, Value]  # the back that learned from a device's data
+Fronts = dict[int | None, Value]  # by cut
+Buffers = dict[str, tuple[Node, Value]]  # by device: an entry belongs to its device's cut
+
+
+class Course(NamedTuple):
+    """What stays through a run; ``installed``: devices that have their front."""
+
+    split: Split
+    settings: EcoFedSettings
+    installed: set[str]
 
 
 async def update(world: World, device: Node, parts: tuple[Value, Value], split: Split) -> tuple[Value, Value]:
@@ -49,18 +66,27 @@ async def update(world: World, device: Node, parts: tuple[Value, Value], split: 
     return await world.server.compute(end, copy, near=device), entry
 
 
-async def rest(world: World, near: Node, entry: Value, back: Value, split: Split) -> Value:
+async def rest(world: World, near: Node, parts: tuple[Value, Value], split: Split) -> Value:
     """A replay round for one entry of the buffer: no device has anything to do."""
+    entry, back = parts
     copy = await world.server.compute(begin, back, near=near, split=split, back=True)
     return await world.server.compute(
         end, await world.server.compute(replay, copy, entry, near=near, split=split), near=near
     )
 
 
-async def install(world: World, front: Value, devices: list[Node], settings: EcoFedSettings) -> None:
-    """The front comes on devices once, ahead of the run or, when set-up is charged, before their first round."""
-    if settings.setup == "charge":
-        await world.gather({device: download(world, device, front) for device in devices})
+async def joined(world: World, copies: list[Copy], fronts: Fronts, split: Split) -> Value:
+    """The uniform mean of the server's copies; with several cuts, of whole models: frozen fronts and copies."""
+    shares = (1,) * len(copies)
+    if cuts_of(device for device, _ in copies) == [split.cut]:
+        return await world.server.compute(average, shares, *(copy for _, copy in copies))
+    whole = [(fronts[device.cut], copy) for device, copy in copies]
+    return (await averaged_whole(world, shares, whole, split))[1]
+
+
+async def install(world: World, fronts: Fronts, devices: list[Node]) -> None:
+    """Fronts come on devices before their first round, where set-up is charged; else they were there ahead of the run."""
+    await world.gather({device: download(world, device, fronts[device.cut]) for device in devices})
 
 
 async def download(world: World, device: Node, front: Value) -> None:
@@ -68,28 +94,46 @@ async def download(world: World, device: Node, front: Value) -> None:
     await world.server.send(front, to=device, kind="weights")
 
 
+async def update_round(world: World, parts: tuple[Fronts, Value], buffer: Buffers, course: Course) -> list[Copy]:
+    """Devices send, and their entries in the buffer are new: gives the server's copies."""
+    (fronts, back), split = parts, course.split
+    cohort = [device for device in await world.sample(course.settings.cohort) if device.samples]
+    if course.settings.setup == "charge":
+        await install(world, fronts, [device for device in cohort if device.name not in course.installed])
+    course.installed.update(device.name for device in cohort)
+    backs = await at_cuts(world, (fronts[split.cut], back), split, cohort)
+    done = await world.gather(
+        {d: update(world, d, (fronts[d.cut].at(d), backs[d.cut][1]), at_cut(split, d.cut)) for d in cohort}
+    )
+    buffer.update((device.name, (device, entry)) for device, (_, entry) in done.items())
+    return [(device, copy) for device, (copy, _) in done.items()]
+
+
+async def replay_round(world: World, parts: tuple[Fronts, Value], buffer: Buffers, course: Course) -> list[Copy]:
+    """The server trains on drawn entries of the buffer, each at its device's cut: gives the copies."""
+    (fronts, back), split, cohort = parts, course.split, course.settings.cohort
+    stored, again = list(buffer.values()), len(buffer) < cohort
+    drawn = choose(world.seed("replayed", world.round), cohort, len(stored), again=again) if stored else []
+    chosen = [stored[index] for index in drawn]
+    backs = await at_cuts(world, (fronts[split.cut], back), split, [device for device, _ in chosen])
+    slots = {
+        slot: rest(world, device, (entry, backs[device.cut][1]), at_cut(split, device.cut))
+        for slot, (device, entry) in enumerate(chosen)
+    }
+    return [(chosen[slot][0], copy) for slot, copy in (await world.gather(slots)).items()]
+
+
 async def ecofed(world: World, problem: Problem, settings: EcoFedSettings) -> None:
     """The authors' main loop."""
     split = split_of(problem, settings)
-    taken = {"random": (0, 0), "partial": (0, split.cut), "holistic": None}[settings.init]
+    taken = {"random": (0, 0), "partial": (0, max(cuts_of(world.devices))), "holistic": None}[settings.init]
     front, back = await world.server.compute(halves, await start(world, problem, blocks=taken), split=split)
-    buffer: dict[str, tuple[Node, Value]] = {}
-    installed = set[str]()
+    fronts = {cut: both[0] for cut, both in (await at_cuts(world, (front, back), split, world.devices)).items()}
+    fronts[split.cut], course, buffer = front, Course(split, settings, set()), dict[str, tuple[Node, Value]]()
     for number in range(settings.rounds):
-        if number % settings.replay_period == 0:
-            cohort = [device for device in await world.sample(settings.cohort) if device.samples]
-            await install(world, front, [device for device in cohort if device.name not in installed], settings)
-            installed.update(device.name for device in cohort)
-            done = await world.gather({d: update(world, d, (front.at(d), back), split) for d in cohort})
-            buffer.update((device.name, (device, entry)) for device, (_, entry) in done.items())
-            copies = [copy for copy, _ in done.values()]
-        else:
-            stored, again = list(buffer.values()), len(buffer) < settings.cohort
-            drawn = (
-                choose(world.seed("replayed", world.round), settings.cohort, len(stored), again=again) if stored else []
-            )
-            slots = {slot: rest(world, *stored[index], back, split) for slot, index in enumerate(drawn)}
-            copies = list((await world.gather(slots)).values())
+        updates = number % settings.replay_period == 0
+        copies = await (update_round if updates else replay_round)(world, (fronts, back), buffer, course)
         if copies:
-            back = await world.server.compute(average, (1,) * len(copies), *copies)
-        world.report(front, back, updated=float(number % settings.replay_period == 0))
+            back = await joined(world, copies, fronts, split)
+        del copies
+        world.report(front, back, updated=float(updates))

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from emulator.learning.aggregation import Adam, adam_state, adam_step, average
 from emulator.learning.sgd import Problem
+from emulator.protocols.courier import Courier
 from emulator.protocols.local_training import cohort_updates, local_sgd, start
 from emulator.protocols.settings import LocalTraining
 from emulator.protocols.verbs import World
@@ -27,10 +28,10 @@ async def fedadam(world: World, problem: Problem, settings: FedAdamSettings) -> 
     server = world.server
     sgd = local_sgd(problem, settings)
     adam = Adam(problem.model, settings.server_learning_rate, settings.beta1, settings.beta2, settings.tau)
-    weights = await start(world, problem)
+    weights, courier = await start(world, problem), Courier(world, settings)
     first, second = await server.compute(adam_state, weights, adam=adam)
     for _ in range(settings.rounds):
-        samples, updates = await cohort_updates(world, weights, sgd, settings.cohort)
+        samples, updates = await cohort_updates(world, await courier.offer(weights), sgd, settings.cohort)
         if sum(samples):
             mean = await server.compute(average, samples, *updates)
             weights, first, second = await server.compute(adam_step, weights, mean, first, second, adam=adam)

@@ -5,6 +5,7 @@ Algorithm 1. The average is weighted by samples, n_k / n over the devices that t
 
 from emulator.learning.aggregation import average
 from emulator.learning.sgd import LocalSGD, Problem
+from emulator.protocols.courier import Courier
 from emulator.protocols.local_training import cohort_updates, local_sgd, start
 from emulator.protocols.settings import LocalTraining
 from emulator.protocols.verbs import World
@@ -21,9 +22,9 @@ async def fedavg(world: World, problem: Problem, settings: LocalTraining) -> Non
 
 async def averaging(world: World, problem: Problem, settings: LocalTraining, sgd: LocalSGD) -> None:
     """Rounds of local training and weighted averaging. A round that nobody survives leaves the weights as they are."""
-    weights = await start(world, problem)
+    weights, courier = await start(world, problem), Courier(world, settings)
     for _ in range(settings.rounds):
-        samples, updates = await cohort_updates(world, weights, sgd, settings.cohort)
+        samples, updates = await cohort_updates(world, await courier.offer(weights), sgd, settings.cohort)
         if sum(samples):
             weights = await world.server.compute(average, samples, *updates)
         del updates  # a name would keep this round's updates alive through the next

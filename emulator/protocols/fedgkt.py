@@ -18,11 +18,11 @@ from emulator.learning.auxiliary import with_head, without_head
 from emulator.learning.distillation import Transfer, extract, study, teach
 from emulator.learning.sgd import Problem
 from emulator.learning.split import begin, end
-from emulator.protocols.split_training import OneWay, split_of, start
+from emulator.protocols.split_training import OwnFronts, split_of, start
 from emulator.protocols.verbs import Node, Value, World
 
 
-class FedGKTSettings(OneWay):
+class FedGKTSettings(OwnFronts):
     """Settings of FedGKT; the defaults of ``alpha`` and ``temperature`` are EcoFed's authors' for this baseline."""
 
     server_epochs: int = Field(default=1, ge=1, description="E_s: the server's passes over what came in a round")

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from emulator.learning.aggregation import average
 from emulator.learning.sgd import LocalSGD, Problem
+from emulator.protocols.courier import Courier, Offer
 from emulator.protocols.local_training import client, local_sgd, start
 from emulator.protocols.settings import LocalTraining
 from emulator.protocols.verbs import Node, Value, World
@@ -19,35 +20,35 @@ class HierFavgSettings(LocalTraining):
     edge_rounds: int = Field(default=1, ge=1, description="averages at the edges before one at the server (kappa_2)")
 
 
-async def tier(world: World, edge: Node, devices: list[Node], weights: Value, how: tuple[LocalSGD, int]) -> Value:
+async def tier(edge: Node, devices: list[Node], offer: Offer, how: tuple[LocalSGD, int]) -> tuple[int, Value]:
     """One edge server's part of a round: gives its samples and, at the server, its weights."""
-    sgd, rounds = how
-    samples = 0
-    weights = await world.server.send(weights, to=edge, kind="weights")
+    (sgd, rounds), courier, errand = how, offer.courier, offer.to(edge)
+    world, samples = courier.world, 0
+    weights = await errand.take()
     for turn in range(rounds):
-        updates = await world.gather(
-            {device: client(world, device, weights, sgd, aggregator=edge, turn=turn) for device in devices}
-        )
+        mine = await courier.offer(weights, edge, turn=turn)
+        updates = await world.gather({device: client(world, device, mine, sgd) for device in devices})
         counts = tuple(device.samples for device in updates)
         if sum(counts):
             weights = await edge.compute(average, counts, *updates.values())
             samples = sum(counts)
-        del updates
-    return samples, await edge.send(weights, to=world.server, kind="update")
+        del updates, mine
+    return samples, await errand.bring(weights)
 
 
 async def hierfavg(world: World, problem: Problem, settings: HierFavgSettings) -> None:
     """Algorithm 1, with kappa_1 as the local epochs or steps."""
-    weights = await start(world, problem)
+    weights, courier = await start(world, problem), Courier(world, settings)
     how = (local_sgd(problem, settings), settings.edge_rounds)
     for _ in range(settings.rounds):
         cohort: dict[Node, list[Node]] = {}
         for device in await world.sample(settings.cohort):
             assert device.edge is not None  # the scenario has seen to it
             cohort.setdefault(device.edge, []).append(device)
-        parts = await world.gather({edge: tier(world, edge, devices, weights, how) for edge, devices in cohort.items()})
+        offer = await courier.offer(weights)
+        parts = await world.gather({edge: tier(edge, devices, offer, how) for edge, devices in cohort.items()})
         samples = tuple(count for count, _ in parts.values())
         if sum(samples):
             weights = await world.server.compute(average, samples, *(part for _, part in parts.values()))
-        del parts
+        del parts, offer
         world.report(weights)

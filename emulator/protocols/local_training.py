@@ -3,6 +3,7 @@
 from emulator.learning.evaluation import initial_weights
 from emulator.learning.sgd import LocalSGD, Problem, train
 from emulator.learning.shards import Plan
+from emulator.protocols.courier import Offer
 from emulator.protocols.settings import LocalTraining
 from emulator.protocols.verbs import Node, Value, World
 
@@ -21,22 +22,18 @@ async def start(world: World, problem: Problem, *, blocks: tuple[int, int] | Non
     )
 
 
-async def client(
-    world: World, device: Node, weights: Value, sgd: LocalSGD, *, aggregator: Node | None = None, turn: int = 0
-) -> Value:
+async def client(world: World, device: Node, offer: Offer, sgd: LocalSGD) -> Value:
     """One device's round: download, train, upload; from and to the server, or its edge server in one of several turns."""
-    place = aggregator or world.server
-    weights = await place.send(weights, to=device, kind="weights")
-    names: tuple[str | int, ...] = ("batches", device.name, world.round, *((turn,) if turn else ()))
+    errand = offer.to(device)
+    weights = await errand.take()
+    names: tuple[str | int, ...] = ("batches", device.name, world.round, *((offer.turn,) if offer.turn else ()))
     sgd = sgd.part(device.completeness, device.samples)
     update = await device.compute(train, weights, device.data, world.seed(*names), sgd=sgd)
-    return await device.send(update, to=place, kind="update")
+    return await errand.bring(update)
 
 
-async def cohort_updates(
-    world: World, weights: Value, sgd: LocalSGD, count: int
-) -> tuple[tuple[int, ...], list[Value]]:
+async def cohort_updates(world: World, offer: Offer, sgd: LocalSGD, count: int) -> tuple[tuple[int, ...], list[Value]]:
     """Updates of the devices that survived the round, and how many samples each trained on."""
     cohort = await world.sample(count)
-    updates = await world.gather({device: client(world, device, weights, sgd) for device in cohort})
+    updates = await world.gather({device: client(world, device, offer, sgd) for device in cohort})
     return tuple(device.samples for device in updates), list(updates.values())

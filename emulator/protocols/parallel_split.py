@@ -17,6 +17,7 @@ from emulator.learning.aggregation import average
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end, front, resume, sizes
 from emulator.learning.split_joint import Part, back_joint
+from emulator.protocols.courier import Courier, Errand
 from emulator.protocols.split_training import SplitTraining, split_of, start
 from emulator.protocols.verbs import Mailbox, Node, Value, World
 
@@ -43,11 +44,11 @@ def share(split: Split, device: Node, samples: int) -> Split:
     return replace(split, plan=replace(split.plan, batch_size=max(1, -(-device.samples // minibatches))))
 
 
-async def client(world: World, device: Node, weights: Value, desk: tuple[Mailbox, Split]) -> Value:
+async def client(world: World, device: Node, errand: Errand, desk: tuple[Mailbox, Split]) -> Value:
     """A device's round: gives the front's weights, at the server."""
     (box, split), seed = desk, world.seed("batches", device.name, world.round)
     try:
-        mine = world.server.send(weights, to=device, kind="weights")
+        mine = errand.take()
         mine = await device.compute(begin, mine, split=split, back=False)
         for number, size in enumerate(sizes(split.plan, device.samples)):
             smashed, labels, waiting = await device.compute(
@@ -61,7 +62,7 @@ async def client(world: World, device: Node, weights: Value, desk: tuple[Mailbox
             mine = await device.compute(resume, waiting, gradient)
     finally:
         box.put((device, None))
-    return await device.send(await device.compute(end, mine), to=world.server, kind="update")
+    return await errand.bring(await device.compute(end, mine))
 
 
 async def serve(world: World, back: Value, desk: tuple[Mailbox, Split], due: dict[Node, int]) -> Value:
@@ -92,21 +93,22 @@ async def joint(world: World, back: Value, batches: list[Batch], split: Split) -
 
 async def parallel_split(world: World, problem: Problem, settings: ParallelSplitSettings) -> None:
     """Rounds of synchronous steps."""
-    split = split_of(problem, settings)
+    split, courier = split_of(problem, settings), Courier(world, settings)
     weights, whole = await start(world, split)
     back = await world.server.compute(begin, whole, split=split, back=True)
     for _ in range(settings.rounds):
         cohort, box = await world.sample(settings.cohort), world.mailbox()
+        offer = await courier.offer(weights)
         total = max(1, sum(device.samples for device in cohort))
         shares = {device: share(split, device, total) for device in cohort}
         taken = {device: sizes(own.plan, device.samples) for device, own in shares.items()}
         due = {device: len(own) for device, own in taken.items()}
         serving = world.spawn(serve(world, back, (box, split), due))
         fronts = await world.gather(
-            {device: client(world, device, weights, (box, own)) for device, own in shares.items()}
+            {device: client(world, device, offer.to(device), (box, own)) for device, own in shares.items()}
         )
         back, samples = await serving, tuple(sum(taken[device]) for device in fronts)
         if sum(samples):
             weights = await world.server.compute(average, samples, *fronts.values())
-        del fronts, serving
+        del fronts, serving, offer
         world.report(weights, await world.server.compute(end, back))

@@ -5,15 +5,13 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from emulator.learning.codecs import CodecSettings, codec_of
-from emulator.learning.codecs.settings import PlainCodec
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import Plan
 from emulator.learning.split import Split, back, begin, end, front, halves, resume, sizes
+from emulator.protocols.courier import Errand, Offer
 from emulator.protocols.local_training import start as initial
-from emulator.protocols.settings import LocalTraining
+from emulator.protocols.settings import PLAIN, LocalTraining
 from emulator.protocols.verbs import Node, Value, World
-
-PLAIN = PlainCodec(codec="fp32")
 
 
 class SplitTraining(LocalTraining):
@@ -33,6 +31,17 @@ class OneWay(SplitTraining):
         return self
 
 
+class OwnFronts(OneWay):
+    """One-way training whose fronts stay on their devices. Raises ValueError where codecs for their traffic are given."""
+
+    @model_validator(mode="after")
+    def _no_updates(self) -> Self:
+        for key, codec in (("weights_codec", self.weights_codec), ("update_codec", self.update_codec)):
+            if codec != PLAIN:
+                raise ValueError(f"{key}: got {codec.codec}; expected none, as fronts stay on their devices here")
+        return self
+
+
 def split_of(problem: Problem, settings: SplitTraining) -> Split:
     """The steps' settings, from a scenario's."""
     plan = Plan(settings.batch_size, settings.local_epochs or 1, settings.local_steps)
@@ -49,9 +58,9 @@ async def start(world: World, split: Split) -> tuple[Value, Value]:
     return parts
 
 
-async def received(world: World, device: Node, front: Value, split: Split) -> Value:
+async def received(device: Node, errand: Errand, split: Split) -> Value:
     """The front on a device, ready to learn. Give it on without a name: a name keeps it there while others take its place."""
-    weights = await world.server.send(front, to=device, kind="weights")
+    weights = await errand.take()
     return await device.compute(begin, weights, split=split, back=False)
 
 
@@ -77,9 +86,10 @@ async def minibatch(
     return await device.compute(resume, waiting, down), theirs
 
 
-async def round_of(world: World, device: Node, parts: tuple[Value, Value], split: Split) -> tuple[Value, Value]:
+async def round_of(world: World, device: Node, parts: tuple[Offer, Value], split: Split) -> tuple[Value, Value]:
     """A device's round with a back of its own at the server: gives both halves' weights, at the server."""
+    errand = parts[0].to(device)
     theirs = await world.server.compute(begin, parts[1], near=device, split=split, back=True)
-    mine, theirs = await minibatches(world, device, await received(world, device, parts[0], split), theirs, split)
-    update = await device.send(await device.compute(end, mine), to=world.server, kind="update")
+    mine, theirs = await minibatches(world, device, await received(device, errand, split), theirs, split)
+    update = await errand.bring(await device.compute(end, mine))
     return update, await world.server.compute(end, theirs, near=device)

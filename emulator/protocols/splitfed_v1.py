@@ -2,12 +2,15 @@
 
 Algorithm 1 (SFLV1): devices train in parallel, each against a copy of the back of its own; at the end of a round the fronts
 are averaged (by the paper's fed server, here the server) and so are the backs, both weighted by samples.
+
+Not in the paper: groups with cuts of their own; each tensor is then averaged over all devices, in whichever half it was.
 """
 
-from emulator.learning.aggregation import average
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end
+from emulator.protocols.courier import Courier, Offer
 from emulator.protocols.split_counter import Counter, Course, PipelinedTraining, train_alone
+from emulator.protocols.split_cuts import at_cut, at_cuts, averaged
 from emulator.protocols.split_training import round_of, split_of, start
 from emulator.protocols.verbs import Node, Value, World
 
@@ -17,34 +20,34 @@ class SplitFedV1Settings(PipelinedTraining):
 
 
 async def round_ahead(
-    world: World, device: Node, parts: tuple[Value, Value], course: tuple[Split, int]
+    world: World, device: Node, parts: tuple[Offer, Value], course: tuple[Split, int]
 ) -> tuple[Value, Value]:
     """A device's round with several minibatches under way: gives both halves' weights, at the server."""
     split, depth = course
-    mine = world.server.send(parts[0], to=device, kind="weights")
+    errand = parts[0].to(device)
+    mine = errand.take()
     copy = world.server.compute(begin, parts[1], near=device, split=split, back=True)
     mine, theirs = await train_alone(device, (mine, copy), Course(split, Counter(world, 1), depth))
-    return await device.send(mine, to=world.server, kind="update"), await world.server.compute(end, theirs, near=device)
+    return await errand.bring(mine), await world.server.compute(end, theirs, near=device)
 
 
 async def splitfed_v1(world: World, problem: Problem, settings: SplitFedV1Settings) -> None:
     """Algorithm 1."""
-    split = split_of(problem, settings)
+    split, courier = split_of(problem, settings), Courier(world, settings)
     front, back = await start(world, split)
     for _ in range(settings.rounds):
         cohort = await world.sample(settings.cohort)
-        parts = (front, back)
+        halves = await at_cuts(world, (front, back), split, cohort)
+        parts = {cut: (await courier.offer(mine), theirs) for cut, (mine, theirs) in halves.items()}
         trained = await world.gather(
             {
-                device: round_of(world, device, parts, split)
+                device: round_of(world, device, parts[device.cut], at_cut(split, device.cut))
                 if settings.pipeline == 1
-                else round_ahead(world, device, parts, (split, settings.pipeline))
+                else round_ahead(world, device, parts[device.cut], (at_cut(split, device.cut), settings.pipeline))
                 for device in cohort
             }
         )
-        samples = tuple(device.samples for device in trained)
-        if sum(samples):
-            front = await world.server.compute(average, samples, *(mine for mine, _ in trained.values()))
-            back = await world.server.compute(average, samples, *(theirs for _, theirs in trained.values()))
-        del trained, parts
+        if any(device.samples for device in trained):
+            front, back = await averaged(world, trained, split)
+        del trained, parts, halves
         world.report(front, back)

@@ -11,6 +11,7 @@ from emulator.learning.aggregation import average
 from emulator.learning.random import choose
 from emulator.learning.sgd import Problem
 from emulator.learning.split import begin, end
+from emulator.protocols.courier import Courier, Offer
 from emulator.protocols.split_counter import Counter, Course, PipelinedTraining, train_ahead
 from emulator.protocols.split_training import split_of, start
 from emulator.protocols.verbs import Node, Value, World
@@ -20,28 +21,30 @@ class SplitFedV2Settings(PipelinedTraining):
     """Settings of SplitFed v2: those of split training, and how many minibatches of a device are under way."""
 
 
-async def client(world: World, device: Node, front: Value, course: Course) -> Value:
+async def client(device: Node, offer: Offer, course: Course) -> Value:
     """ClientUpdate: gives the front's weights, at the server."""
-    mine = await train_ahead(device, world.server.send(front, to=device, kind="weights"), course)
-    return await device.send(mine, to=world.server, kind="update")
+    errand = offer.to(device)
+    mine = await train_ahead(device, errand.take(), course)
+    return await errand.bring(mine)
 
 
 async def splitfed_v2(world: World, problem: Problem, settings: SplitFedV2Settings) -> None:
     """Algorithm 2."""
-    split = split_of(problem, settings)
+    split, courier = split_of(problem, settings), Courier(world, settings)
     front, whole = await start(world, split)
     back = await world.server.compute(begin, whole, split=split, back=True)
     for _ in range(settings.rounds):
         cohort = await world.sample(settings.cohort)
+        offer = await courier.offer(front)
         ranks = choose(world.seed("order", world.round), len(cohort), len(cohort))
         counter = Counter(world, len(cohort))
         serving = world.spawn(counter.serve(back, split, world.server))
         courses = [Course(split, counter, settings.pipeline, rank) for rank in ranks]
         fronts = await world.gather(
-            {device: client(world, device, front, course) for device, course in zip(cohort, courses, strict=True)}
+            {device: client(device, offer, course) for device, course in zip(cohort, courses, strict=True)}
         )
         back, samples = await serving, tuple(device.samples for device in fronts)
         if sum(samples):
             front = await world.server.compute(average, samples, *fronts.values())
-        del fronts, serving
+        del fronts, serving, offer
         world.report(front, await world.server.compute(end, back))

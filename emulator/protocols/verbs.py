@@ -15,6 +15,10 @@ class Node(Protocol):
     samples: int
 
     @property
+    def cut(self) -> int | None:
+        """Blocks on the device, where the model is split."""
+
+    @property
     def data(self) -> Value:
         """The device's own training data."""
 
@@ -53,6 +57,10 @@ class World(Protocol):
     @property
     def server(self) -> Node:
         """The server."""
+
+    @property
+    def devices(self) -> Sequence[Node]:
+        """The fleet, those that are away too."""
 
     @property
     def now(self) -> float:

@@ -148,7 +148,9 @@ def test_what_cannot_work_is_refused(command: str, words: list[str], says: str, 
 )
 def test_int8_needs_a_relu_before_the_cut(model: str, cut: int, codec: Any, refused: bool) -> None:
     settings = SplitFedV1Settings(rounds=1, cohort=1, learning_rate=0.1, smashed=PlainCodec(codec=codec))
-    assert bool([*cut_findings("splitfed_v1", settings, ModelSpec(model, 10, (3, 32, 32)), cut)]) is refused
+    assert (
+        bool([*cut_findings("splitfed_v1", settings, ModelSpec(model, 10, (3, 32, 32)), ("model.cut", cut))]) is refused
+    )
 
 
 # ---- cuts that do not fit ---------------------------------------------------------------------------------------------------

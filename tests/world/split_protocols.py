@@ -8,6 +8,7 @@ from typing import Any
 from emulator.learning.aggregation import average
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Half, Split, back, begin, end, front, resume, sizes
+from emulator.protocols.courier import Courier
 from emulator.protocols.split_training import SplitTraining, received, round_of, split_of, start
 
 LOSS_NS = 20_000_000
@@ -28,16 +29,16 @@ async def alternating(world: Any, problem: Problem, settings: SplitTraining) -> 
     first, whole = await start(world, split)
     theirs = await world.server.compute(begin, whole, split=split, back=True)
     for _ in range(settings.rounds):
-        mine = {}
+        mine, offer = {}, await Courier(world, settings).offer(first)
         for device in world.devices:
-            mine[device] = await received(world, device, first, split)
+            mine[device] = await received(device, offer.to(device), split)
         for number in range(len(sizes(split.plan, world.devices[0].samples))):
             theirs = await everybody(world, mine, theirs, split, number)
         fronts = [
             await d.send(await d.compute(end, mine.pop(d)), to=world.server, kind="update") for d in world.devices
         ]
         first = await world.server.compute(average, tuple(d.samples for d in world.devices), *fronts)
-        del fronts
+        del fronts, offer
         world.report(first, await world.server.compute(end, theirs))
 
 
@@ -67,13 +68,14 @@ async def losing(world: Any, problem: Problem, settings: SplitTraining) -> None:
     timer.callbacks.append(lambda _: world.lose(world.devices[1], for_good=True))
     for _ in range(settings.rounds):
         there = [device for device in world.devices if not device.lost]
-        trained = await world.gather({device: round_of(world, device, parts, split) for device in there})
+        offered = (await Courier(world, settings).offer(parts[0]), parts[1])
+        trained = await world.gather({device: round_of(world, device, offered, split) for device in there})
         samples = tuple(device.samples for device in trained)
         parts = (
             await world.server.compute(average, samples, *(mine for mine, _ in trained.values())),
             await world.server.compute(average, samples, *(theirs for _, theirs in trained.values())),
         )
-        del trained
+        del trained, offered
         world.report(*parts)
 
 
@@ -107,7 +109,7 @@ async def mortal(world: Any, problem: Problem, settings: Marked) -> None:
 
     async def work(device: Any) -> Any:
         seed = world.seed("batches", device.name, world.round)
-        mine = await received(world, device, first, split)
+        mine = await received(device, (await Courier(world, settings).offer(first)).to(device), split)
         theirs = await world.server.compute(begin, whole, near=device, split=split, back=True)
         for number, size in enumerate(sizes(split.plan, device.samples)):
             smashed, labels, waiting = await device.compute(

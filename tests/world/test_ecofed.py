@@ -1,17 +1,25 @@
 """EcoFed: bytes as published, schedule, buffer, aggregation; numbers of ``papers`` notes worked out in the comments."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from actors.inline import TimingOnly
 from emulator.learning.models import ModelSpec
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import Normalisation
 from emulator.protocols.ecofed import EcoFedSettings, ecofed
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
+from emulator.records import RunFolder
+from emulator.simulation import Simulation
+from tests.records.samples import header
 from tests.worlds import CNN, Played, final_weights, fleet, plan, play, time_only
 
 SIZE: dict[str, Any] = {"cohort": 20, "batch_size": 10, "learning_rate": 0.01, "momentum": 0.9}
@@ -61,6 +69,36 @@ def test_ratios_by_replay_period(period: int, ratio: float) -> None:
     settings = EcoFedSettings(rounds=8, replay_period=period, **SIZE)
     eco = payload(moved(ecofed, settings, "vgg11_ecofed"))
     assert 20 * 8 * 34_440_970 / eco == pytest.approx(ratio, rel=1e-3)
+
+
+# ---- with the framing of messages --------------------------------------------------------------------------------------------
+
+
+def recorded(protocol: Any, settings: Any, folder: Path) -> tuple[float, float]:
+    """Payload and framing a round, both ways, as summary.json and as events.parquet have them: 818 bytes a message."""
+    usual = plan(protocol, settings, fleet(100), problem=shapes("vgg11_ecofed"), samples=(500,) * 100)
+    network = replace(usual.wiring.plan, message_bytes=818)
+    records = RunFolder.create(header(None), out=folder)
+    for messages in Simulation(replace(usual, wiring=replace(usual.wiring, plan=network)), TimingOnly()).messages():
+        records.take(messages)
+    records.close(1.0)
+    summary = json.loads((folder / "summary.json").read_text())
+    table = pq.read_table(folder / "events.parquet", columns=["bytes", "overhead_bytes"])
+    rows = sum(sum(table[name].to_pylist()) for name in table.column_names)
+    total = summary["uplink_bytes"] + summary["downlink_bytes"] + summary["overhead_bytes"]
+    return total / settings.rounds, rows / settings.rounds
+
+
+def test_published_ratio_with_payload_and_framing(tmp_path: Path) -> None:
+    """133x: a message per batch, smashed data and labels together, of 81,920 + 80 + 4 (scale) + 818 bytes, every other round.
+
+    EcoFed: 20 x 50 x 82,822 / 2 = 41,411,000. FL: 20 x 2 x (4 x 34,446,474 + 818) = 5,511,468,560, BatchNorm's running
+    statistics included. Their ratio is 133.09.
+    """
+    eco = recorded(ecofed, EcoFedSettings(rounds=4, **SIZE), tmp_path / "eco")
+    full = recorded(fedavg, FedAvgSettings(rounds=1, **SIZE), tmp_path / "fl")
+    assert eco == (41_411_000, 41_411_000) and full == (5_511_468_560, 5_511_468_560)
+    assert full[0] / eco[0] == pytest.approx(133.09, rel=1e-4)
 
 
 def small(**changes: Any) -> Any:

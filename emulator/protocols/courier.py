@@ -1,0 +1,106 @@
+"""How weights go out to those that train, and their updates come back: as they are, or coded.
+
+With ``fp32`` both ways a tensor travels as it is, and nothing is computed. With any other codec weights are encoded once, where
+they are, and decoded by each receiver; what comes back is the update alone, new minus received, encoded by the sender, decoded
+where the weights came from and added to the weights there. All of that takes time at the node that does it.
+"""
+
+from collections.abc import Awaitable
+from typing import Any, NamedTuple
+
+from emulator.learning.codecs import Codec, Shapes, codec_of
+from emulator.learning.coding import decode_update, decode_weights, encode_update, encode_weights, encode_with_feedback
+from emulator.protocols.settings import PLAIN, LocalTraining
+from emulator.protocols.verbs import Node, Value, World
+
+
+class Courier:
+    """A run's traffic of weights and updates; ``residuals``: what each sender's coding has left out so far, kept there."""
+
+    def __init__(self, world: World, settings: LocalTraining) -> None:
+        self.world = world
+        self.plain = settings.weights_codec == settings.update_codec == PLAIN
+        self.feedback = settings.error_feedback
+        self.weights: Codec | None = None if settings.weights_codec == PLAIN else codec_of(settings.weights_codec)
+        self.update = codec_of(settings.update_codec)
+        self.residuals: dict[str, Value] = {}
+
+    async def offer(self, weights: Value, place: Node | None = None, *, turn: int = 0) -> "Offer":
+        """Weights at a place (the server unless told), ready to be taken; ``turn``: of several from one place in a round."""
+        place = place or self.world.server
+        seed, coded = self.seed(place, turn), None
+        if self.weights is not None:
+            coded = await place.compute(encode_weights, weights, seed, codec=self.weights)
+        return Offer(self, place, weights, coded, turn)
+
+    def seed(self, node: Node, turn: int) -> int:
+        """Of what a node encodes."""
+        return self.world.seed("coded", node.name, self.world.round, *((turn,) if turn else ()))
+
+
+class Offer(NamedTuple):
+    """Weights at a place, and what goes over the network in their stead."""
+
+    courier: Courier
+    place: Node
+    weights: Value
+    coded: Value | None
+    turn: int
+
+    def to(self, node: Node) -> "Errand":
+        """One receiver's part."""
+        return Errand(self, node)
+
+    @property
+    def shapes(self) -> Shapes:
+        """Names and shapes of the weights."""
+        return tuple((name, leaf.shape) for name, leaf in self.weights.spec.tree.items())
+
+
+class Errand:
+    """One node takes the weights that are offered, and brings what became of them. What it received stays there till then."""
+
+    def __init__(self, offer: Offer, node: Node) -> None:
+        self._offer = offer
+        self._node = node
+        self._received: Value = None
+
+    def take(self) -> Awaitable[Value]:
+        """The weights, at the node."""
+        offer = self._offer
+        if offer.courier.plain:
+            return offer.place.send(offer.weights, to=self._node, kind="weights")
+        return offer.courier.world.spawn(self._take())
+
+    async def _take(self) -> Value:
+        offer, codec = self._offer, self._offer.courier.weights
+        if codec is None:
+            self._received = await offer.place.send(offer.weights, to=self._node, kind="weights")
+        else:
+            coded = offer.place.send(offer.coded, to=self._node, kind="weights")
+            seed = offer.courier.seed(offer.place, offer.turn)
+            self._received = await self._node.compute(decode_weights, coded, seed, codec=codec, shapes=offer.shapes)
+        return self._received
+
+    def bring(self, new: Any, *, kind: str = "update") -> Awaitable[Value]:
+        """New weights (a value, or a verb that gives it), at the place that the old ones came from."""
+        offer = self._offer
+        if offer.courier.plain:
+            return self._node.send(new, to=offer.place, kind=kind)
+        return offer.courier.world.spawn(self._bring(new, kind))
+
+    async def _bring(self, new: Any, kind: str) -> Value:
+        offer, node, courier = self._offer, self._node, self._offer.courier
+        seed, left = courier.seed(node, offer.turn), None
+        if courier.feedback:
+            before = [courier.residuals[node.name]] if node.name in courier.residuals else []
+            coded, left = await node.compute(
+                encode_with_feedback, self._received, new, seed, *before, codec=courier.update
+            )
+        else:
+            coded = await node.compute(encode_update, self._received, new, seed, codec=courier.update)
+        self._received = new = None
+        sent = await node.send(coded, to=offer.place, kind=kind)
+        if left is not None:  # of what was lost on the way nothing is known
+            courier.residuals[node.name] = left
+        return await offer.place.compute(decode_update, offer.weights, sent, seed, codec=courier.update)
