@@ -150,6 +150,8 @@ class Scenario(Section):
             yield f"model.name: {reason} (data.dataset is {self.data.dataset})"
         if reason is None:
             yield from self._cut_findings()
+            found = PROTOCOLS[self.protocol_name].findings(self.protocol, self.model_spec)
+            yield from (f"protocol.{words}" for words in found)
         yield from codec_findings(self.protocol)
 
     def _cut_findings(self) -> Iterator[str]:

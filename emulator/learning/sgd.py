@@ -61,7 +61,10 @@ class Learner:
         self.anchor = [received[name] for name in names] if sgd.mu else []
         self.velocity = [torch.zeros_like(tensor) for tensor in self.weights] if sgd.momentum else []
         label("optimiser", self.velocity)
-        self.key = sgd  # with the batch's shapes it fixes what one step does
+        self.key = (
+            sgd,
+            *(tensor.shape for tensor in self.weights),
+        )  # with the batch's shapes it fixes what one step does
 
 
 @cache

@@ -1,14 +1,19 @@
 """The protocols a scenario can name: settings class and entry point of each."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from emulator.learning.models import ModelSpec
 from emulator.protocols.ecofed import EcoFedSettings, ecofed
+from emulator.protocols.elfish import ElfishSettings, elfish, elfish_findings
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
+from emulator.protocols.federated_dropout import FederatedDropoutSettings, federated_dropout
 from emulator.protocols.fedgkt import FedGKTSettings, fedgkt
 from emulator.protocols.fedprox import FedProxSettings, fedprox
+from emulator.protocols.fjord import FjORDSettings, fjord
+from emulator.protocols.heterofl import HeteroFLSettings, heterofl
 from emulator.protocols.hierfavg import HierFavgSettings, hierfavg
 from emulator.protocols.local_loss import LocalLossSettings, local_loss
 from emulator.protocols.parallel_split import ParallelSplitSettings, parallel_split
@@ -18,11 +23,16 @@ from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
 from emulator.protocols.splitfed_v2 import SplitFedV2Settings, splitfed_v2
 
 
+def _nothing(settings: Settings, model: ModelSpec) -> Iterator[str]:
+    """Settings that go with every model."""
+    return iter(())
+
+
 @dataclass(frozen=True)
 class Entry:
     """A protocol: ``await run(world, problem, settings)`` plays it; ``about`` is one line for ``emulator list protocols``;
     ``edges``: every device needs an edge server at its site. ``splits``: ``model.cut`` says where. ``cuts``: device groups
-    may have cuts of their own.
+    may have cuts of their own. ``findings``: what is wrong with settings for a model, as ``key: got X; expected Y``.
     """
 
     settings: type[Settings]
@@ -31,6 +41,7 @@ class Entry:
     edges: bool = False
     splits: bool = False
     cuts: bool = False
+    findings: Callable[[Any, ModelSpec], Iterator[str]] = _nothing
 
 
 PROTOCOLS: dict[str, Entry] = {
@@ -83,5 +94,16 @@ PROTOCOLS: dict[str, Entry] = {
         fedgkt,
         "devices and server teach each other by logits (He et al. 2020)",
         splits=True,
+    ),
+    "elfish": Entry(
+        ElfishSettings,
+        elfish,
+        "stragglers train other neurons in every cycle (Xu et al. 2019)",
+        findings=elfish_findings,
+    ),
+    "heterofl": Entry(HeteroFLSettings, heterofl, "nested sub-networks by device (Diao et al. 2021)"),
+    "fjord": Entry(FjORDSettings, fjord, "ordered dropout: nested widths drawn by round (Horvath et al. 2021)"),
+    "federated_dropout": Entry(
+        FederatedDropoutSettings, federated_dropout, "randomly drawn sub-networks for all (Caldas et al. 2018)"
     ),
 }

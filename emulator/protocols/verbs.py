@@ -8,11 +8,40 @@ V = TypeVar("V")
 Value = Any  # a handle: shapes and bytes are known, its data come later
 
 
+class Predicted(Protocol):
+    """What a compute would cost on a node."""
+
+    @property
+    def seconds(self) -> float:
+        """Nominal, without queueing."""
+
+    @property
+    def peak_bytes(self) -> int:
+        """Memory, inputs included."""
+
+
+class Connection(Protocol):
+    """A device's own connection, alone on it."""
+
+    @property
+    def uplink_bps(self) -> float:
+        """Bits a second."""
+
+    @property
+    def downlink_bps(self) -> float:
+        """Bits a second."""
+
+    @property
+    def latency_s(self) -> float:
+        """One way, to the server."""
+
+
 class Node(Protocol):
     """A device, an edge server or the server."""
 
     name: str
     samples: int
+    profile: Any  # what the machine can do: free_memory_bytes
 
     @property
     def cut(self) -> int | None:
@@ -37,6 +66,12 @@ class Node(Protocol):
 
     def send(self, value: Value, *, to: Any, kind: str) -> Awaitable[Value]:
         """A real payload to another node, and virtual seconds from its real bytes."""
+
+    def predict(self, step: Callable[..., Any], *inputs: Any, **settings: Any) -> Predicted:
+        """What ``compute`` would cost; inputs may be shapes (``Spec``). Costs no virtual time."""
+
+    def channel(self) -> Connection:
+        """A device's connection as it is now."""
 
 
 class Mailbox(Protocol):

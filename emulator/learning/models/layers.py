@@ -125,6 +125,17 @@ class PooledBlock(nn.Module):
         return out
 
 
+class Depthwise(nn.Conv2d):
+    """A filter for each channel, 3x3, padding 1, without bias; as many as there are weights, in a sub-network too."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__(channels, channels, 3, stride, 1, groups=channels, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[n, C, H, W] to [n, C, H / stride, W / stride]."""
+        return nn.functional.conv2d(input, self.weight, None, self.stride, self.padding, groups=len(self.weight))
+
+
 class InvertedResidual(nn.Module):
     """Expand, depth-wise convolve, project (Sandler et al. 2018, table 1); layer order as in torchvision."""
 
@@ -134,7 +145,7 @@ class InvertedResidual(nn.Module):
         layers: list[nn.Module] = []
         if expand != 1:
             layers += [nn.Conv2d(channels_in, hidden, 1, bias=False), BatchNorm2d(hidden), nn.ReLU6()]
-        layers += [nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False), BatchNorm2d(hidden), nn.ReLU6()]
+        layers += [Depthwise(hidden, stride), BatchNorm2d(hidden), nn.ReLU6()]
         layers += [nn.Conv2d(hidden, channels_out, 1, bias=False), BatchNorm2d(channels_out)]
         self.conv = nn.Sequential(*layers)
         self.skips = stride == 1 and channels_in == channels_out
