@@ -23,6 +23,8 @@ def cut_findings(protocol: str, settings: Settings, model: ModelSpec, chosen: tu
         yield f"{place}: got {got}; expected {range_}, as {protocol} splits {model.name}"
     else:
         yield from _smashed_findings(settings, model, cut)
+        if (wrong_at := getattr(settings, "wrong_at", None)) is not None:
+            yield from wrong_at(model, cut)
 
 
 def codec_findings(settings: Settings) -> Iterator[str]:

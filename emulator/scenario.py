@@ -152,6 +152,7 @@ class Scenario(Section):
             yield from self._cut_findings()
             found = PROTOCOLS[self.protocol_name].findings(self.protocol, self.model_spec)
             yield from (f"protocol.{words}" for words in found)
+        yield from self._profile_findings()
         yield from codec_findings(self.protocol)
 
     def _cut_findings(self) -> Iterator[str]:
@@ -167,8 +168,17 @@ class Scenario(Section):
         for place, cut in own.items():
             if cut is not None:
                 yield from cut_findings(name, self.protocol, self.model_spec, (place, cut))
-            if cut is not None and cut != self.cuts[0] and not entry.cuts:
-                yield f"{place}: got {cut} beside {self.cuts[0]}; expected one cut for all, as {name} joins all devices' data"
+            one = getattr(self.protocol, "one_cut", None) if entry.cuts else f"{name} joins all devices' data"
+            if cut is not None and cut != self.cuts[0] and one is not None:
+                yield f"{place}: got {cut} beside {self.cuts[0]}; expected one cut for all, as {one}"
+
+    def _profile_findings(self) -> Iterator[str]:
+        """Settings of a protocol that name profiles which no device has."""
+        known = sorted({group.profile for group in self.devices})
+        for key, names in getattr(self.protocol, "profiles", {}).items():
+            for name in names:
+                if name not in known:
+                    yield f'protocol.{key}: got "{name}"; expected profiles of the fleet: {", ".join(known)}'
 
     @property
     def protocol_name(self) -> str:

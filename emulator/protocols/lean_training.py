@@ -1,0 +1,187 @@
+"""A device's part in lightweight FedSL: its rounds between two aggregations, pruned, against a back of its own or a shared one."""
+
+from typing import Literal, NamedTuple, Protocol
+
+from emulator.learning.lean_front import Lean, lean_front
+from emulator.learning.pruning import Pruning, choose, restore, thick, thin, trim, unknown
+from emulator.learning.split import Split, back, begin, end, front, resume, sizes
+from emulator.learning.split_joint import Part
+from emulator.protocols.courier import Offer
+from emulator.protocols.parallel_split import Batch
+from emulator.protocols.verbs import Mailbox, Node, Value, World
+
+
+class Desk(Protocol):
+    """Where a device has its minibatches answered."""
+
+    async def ask(self, sent: tuple[Value, Value], seed: int, number: int) -> Value:
+        """The cut gradient on its way to the device, of smashed data and labels on theirs to the server."""
+
+
+class OwnBack:
+    """A back of the device's own; ``half`` is what became of it."""
+
+    def __init__(self, world: World, device: Node, half: Value, split: Split) -> None:
+        self.half = half
+        self._world, self._device, self._split = world, device, split
+
+    async def ask(self, sent: tuple[Value, Value], seed: int, number: int) -> Value:
+        """See ``Desk``."""
+        self.half, gradient = await self._world.server.compute(
+            back, self.half, *sent, seed, number, near=self._device, split=self._split
+        )
+        return self._world.server.send(gradient, to=self._device, kind="cut_gradient")
+
+
+class SharedBack:
+    """One back for all, which takes the minibatches of all devices as one (``parallel_split.serve``)."""
+
+    def __init__(self, world: World, device: Node, box: Mailbox) -> None:
+        self._world, self._device, self._box = world, device, box
+
+    async def ask(self, sent: tuple[Value, Value], seed: int, number: int) -> Value:
+        """See ``Desk``."""
+        reply = self._world.mailbox()
+        self._box.put((self._device, Batch((await sent[0], await sent[1]), Part(seed, number), reply)))
+        return self._world.server.send(await reply.get(), to=self._device, kind="cut_gradient")
+
+    def leave(self) -> None:
+        """The device has no more minibatches, or is lost."""
+        self._box.put((self._device, None))
+
+
+class Course(NamedTuple):
+    """How a device trains, and when a first minibatch goes through the whole front, so that it tells what to prune."""
+
+    lean: Lean
+    calibrate: Literal["never", "first", "every"] = "never"
+
+    @property
+    def split(self) -> Split:
+        """How the model is split."""
+        return self.lean.pruning.split
+
+    def dense(self, known: bool) -> bool:
+        """Whether the first minibatch is that one, on a device whose gradients are known or not."""
+        return self.lean.pruning.rate > 0 and (self.calibrate == "every" or (self.calibrate == "first" and not known))
+
+
+class Client:
+    """A device between two aggregations: takes the front, trains for some rounds, brings it.
+
+    ``gradients`` are the last ones of each device, by name; they stay on the devices.
+    """
+
+    def __init__(self, world: World, device: Node, offer: Offer, gradients: dict[str, Value]) -> None:
+        self.world, self.device, self.offer, self.gradients = world, device, offer, gradients
+        self._errand = offer.to(device)
+        self._front: Value | None = None  # what its last round here made of it
+        self._masks: Value | None = None
+
+    async def train(self, desk: Desk, course: Course) -> None:
+        """One round's minibatches."""
+        mine = await self._begun(course.split)
+        if course.lean.plain:
+            self._front = await self.device.compute(end, await self._plainly(mine, desk, course.split))
+        else:
+            self._front = await self._leanly(mine, desk, course)
+
+    async def bring(self, pruning: Pruning | None) -> Value:
+        """The front's weights, at the server; with ``pruning`` only what it keeps travels, and the mask."""
+        front, masks = self._front, self._masks
+        self._front = self._masks = None
+        if pruning is None or masks is None:
+            return await self._errand.bring(front)
+        kept, told = await self.device.compute(thin, front, masks, pruning=pruning)
+        sent = self.device.send(kept, to=self.world.server, kind="update")
+        mask = self.device.send(told, to=self.world.server, kind="mask")
+        return await self.world.server.compute(
+            thick, self.offer.weights, sent, mask, near=self.device, pruning=pruning
+        )
+
+    async def _begun(self, split: Split) -> Value:
+        """The front, ready to learn; without a name, as a name keeps the old one beside the new."""
+        kept = [await self._errand.take() if self._front is None else self._front]
+        self._front = None
+        return await self.device.compute(begin, kept.pop(), split=split, back=False)
+
+    async def _plainly(self, mine: Value, desk: Desk, split: Split) -> Value:
+        """As in SplitFed."""
+        device, seed = self.device, self._seed
+        for number, size in enumerate(sizes(split.plan, device.samples)):
+            smashed, labels, waiting = await device.compute(
+                front, mine, device.data, seed, number, split=split, size=size
+            )
+            sent = self._sent(smashed, labels)
+            del smashed, labels  # sent is gone
+            mine = await device.compute(resume, waiting, await desk.ask(sent, seed, number))
+        return mine
+
+    async def _leanly(self, mine: Value, desk: Desk, course: Course) -> Value:
+        """Pruned, quantised: gives the front's weights, all of them."""
+        device, pruning, lesson = self.device, course.lean.pruning, Lesson(self.gradients.get(self.device.name))
+        batches = sizes(pruning.split.plan, device.samples)
+        first = int(course.dense(lesson.known is not None))
+        for number, size in enumerate(batches):
+            if pruning.rate and number == first:
+                lesson, mine = await self._pruned(mine, lesson, course)
+            tell = bool(pruning.rate) and (number == len(batches) - 1 or number < first)
+            mine, told = await self._minibatch((mine, lesson.masks or {}), desk, course.lean, (number, size, tell))
+            if tell:
+                lesson = await self._noted(lesson, told, pruning)
+            del told
+        mine = await device.compute(end, mine)
+        if lesson.masks is not None and pruning.by == "filter":
+            mine = await device.compute(restore, lesson.whole, mine, lesson.masks, pruning=pruning)
+        if lesson.known is not None:
+            self.gradients[device.name] = lesson.known
+        self._masks = lesson.masks
+        return mine
+
+    async def _pruned(self, mine: Value, lesson: "Lesson", course: Course) -> tuple["Lesson", Value]:
+        """What takes part in this round, and the half that trains."""
+        device, pruning, known, whole = self.device, course.lean.pruning, lesson.known, None
+        if known is None:
+            known = await device.compute(unknown, mine, pruning=pruning)
+        masks = await device.compute(choose, mine, known, pruning=pruning)
+        if pruning.by == "filter":
+            whole = await device.compute(end, mine)
+        if pruning.by == "filter" or (course.calibrate != "never" and pruning.split.momentum):
+            mine = await device.compute(trim, mine, masks, pruning=pruning)
+        return Lesson(known, masks, whole), mine
+
+    async def _minibatch(
+        self, given: tuple[Value, Value], desk: Desk, lean: Lean, which: tuple[int, int, bool]
+    ) -> tuple[Value, Value]:
+        """The half after minibatch ``which``, and its gradients if they are to be told."""
+        (mine, masks), (number, size, tell), seed = given, which, self._seed
+        smashed, labels, waiting = await self.device.compute(
+            lean_front, mine, self.device.data, seed, number, masks, lean=lean, size=size, tell=tell
+        )
+        sent = self._sent(smashed, labels)
+        del smashed, labels
+        found: tuple[Value, Value] = await self.device.compute(resume, waiting, await desk.ask(sent, seed, number))
+        return found
+
+    async def _noted(self, lesson: "Lesson", told: Value, pruning: Pruning) -> "Lesson":
+        """The newest gradients; those of filters that took no part as they were."""
+        if lesson.masks is not None and pruning.by == "filter":
+            told = await self.device.compute(restore, lesson.known, told, lesson.masks, pruning=pruning)
+        return lesson._replace(known=told)
+
+    def _sent(self, smashed: Value, labels: Value) -> tuple[Value, Value]:
+        server = self.world.server
+        up = self.device.send(smashed, to=server, kind="smashed")
+        return up, self.device.send(labels, to=server, kind="labels")
+
+    @property
+    def _seed(self) -> int:
+        return self.world.seed("batches", self.device.name, self.world.round)
+
+
+class Lesson(NamedTuple):
+    """What a device knows in a round: gradients, masks, and the front as it was when filters were cut out."""
+
+    known: Value | None
+    masks: Value | None = None
+    whole: Value | None = None
