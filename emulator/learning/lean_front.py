@@ -36,9 +36,9 @@ class Lean:
 
 
 def lean_front(
-    half: Half, shard: Shard, seed: int, number: int, masks: Masks, *, lean: Lean, size: int, tell: bool
+    half: Half, shard: Shard, seed: int, number: int, *masks: Masks, lean: Lean, size: int, tell: bool
 ) -> Generator[tuple[Encoded, Tensor], Encoded, tuple[Half, Weights]]:
-    """``split.front`` for a half that was trimmed to ``masks`` ({}: nothing): gives the half after the update.
+    """``split.front`` for a half that was trimmed to ``masks``, if any are given: gives the half after the update.
 
     And, with ``tell``, the gradients of all weights that took part; by weight those of pruned ones too, at the value 0 that
     they had in the forward pass.
@@ -47,12 +47,13 @@ def lean_front(
     names = trained(split, back=False)
     own, batch = owned(half, names), minibatch(shard, seed, number, split=split, size=size)
     label("data", [shard, batch])
-    by_weight = masks if pruning.by == "weight" else {}
+    kept: Masks = dict(*masks)
+    by_weight = kept if pruning.by == "weight" else {}
     used = {name: _used(own["weights"][name], by_weight.get(name)) for name in names}
     with bound(
         split.problem.model, own["weights"] | used, training=True, blocks=blocks(split, back=False)
     ) as model:
-        smashed = _whole(model(split.problem.normalise(batch.images)), masks if pruning.by == "filter" else {}, split)
+        smashed = _whole(model(split.problem.normalise(batch.images)), kept if pruning.by == "filter" else {}, split)
     question = [(split.smashed.encode(smashed, code_seed(seed, number)), batch.labels)]
     del batch  # as in ``split.front``
     answer = yield question.pop()

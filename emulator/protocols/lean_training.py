@@ -1,6 +1,6 @@
 """A device's part in lightweight FedSL: its rounds between two aggregations, pruned, against a back of its own or a shared one."""
 
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from emulator.learning.lean_front import Lean, lean_front
 from emulator.learning.pruning import Pruning, choose, restore, thick, thin, trim, unknown
@@ -80,11 +80,11 @@ class Client:
 
     async def train(self, desk: Desk, course: Course) -> None:
         """One round's minibatches."""
-        mine = await self._begun(course.split)
-        if course.lean.plain:
-            self._front = await self.device.compute(end, await self._plainly(mine, desk, course.split))
+        if course.lean.plain:  # halves go on without names, as a name keeps an old one beside the new
+            made = await self._plainly(await self._begun(course.split), desk, course.split)
+            self._front = await self.device.compute(end, made)
         else:
-            self._front = await self._leanly(mine, desk, course)
+            self._front = await self._leanly(await self._begun(course.split), desk, course)
 
     async def bring(self, pruning: Pruning | None) -> Value:
         """The front's weights, at the server; with ``pruning`` only what it keeps travels, and the mask."""
@@ -100,21 +100,15 @@ class Client:
         )
 
     async def _begun(self, split: Split) -> Value:
-        """The front, ready to learn; without a name, as a name keeps the old one beside the new."""
+        """The front, ready to learn."""
         kept = [await self._errand.take() if self._front is None else self._front]
         self._front = None
         return await self.device.compute(begin, kept.pop(), split=split, back=False)
 
     async def _plainly(self, mine: Value, desk: Desk, split: Split) -> Value:
         """As in SplitFed."""
-        device, seed = self.device, self._seed
-        for number, size in enumerate(sizes(split.plan, device.samples)):
-            smashed, labels, waiting = await device.compute(
-                front, mine, device.data, seed, number, split=split, size=size
-            )
-            sent = self._sent(smashed, labels)
-            del smashed, labels  # sent is gone
-            mine = await device.compute(resume, waiting, await desk.ask(sent, seed, number))
+        for number, size in enumerate(sizes(split.plan, self.device.samples)):
+            mine = await self._minibatch((front, mine), desk, number, split=split, size=size)
         return mine
 
     async def _leanly(self, mine: Value, desk: Desk, course: Course) -> Value:
@@ -126,10 +120,11 @@ class Client:
             if pruning.rate and number == first:
                 lesson, mine = await self._pruned(mine, lesson, course)
             tell = bool(pruning.rate) and (number == len(batches) - 1 or number < first)
-            mine, told = await self._minibatch((mine, lesson.masks or {}), desk, course.lean, (number, size, tell))
+            given = (lean_front, mine, *([] if lesson.masks is None else [lesson.masks]))
+            mine, told = await self._minibatch(given, desk, number, lean=course.lean, size=size, tell=tell)
             if tell:
                 lesson = await self._noted(lesson, told, pruning)
-            del told
+            del given, told
         mine = await device.compute(end, mine)
         if lesson.masks is not None and pruning.by == "filter":
             mine = await device.compute(restore, lesson.whole, mine, lesson.masks, pruning=pruning)
@@ -150,29 +145,20 @@ class Client:
             mine = await device.compute(trim, mine, masks, pruning=pruning)
         return Lesson(known, masks, whole), mine
 
-    async def _minibatch(
-        self, given: tuple[Value, Value], desk: Desk, lean: Lean, which: tuple[int, int, bool]
-    ) -> tuple[Value, Value]:
-        """The half after minibatch ``which``, and its gradients if they are to be told."""
-        (mine, masks), (number, size, tell), seed = given, which, self._seed
-        smashed, labels, waiting = await self.device.compute(
-            lean_front, mine, self.device.data, seed, number, masks, lean=lean, size=size, tell=tell
-        )
-        sent = self._sent(smashed, labels)
-        del smashed, labels
-        found: tuple[Value, Value] = await self.device.compute(resume, waiting, await desk.ask(sent, seed, number))
-        return found
+    async def _minibatch(self, given: tuple[Any, ...], desk: Desk, number: int, **settings: Any) -> Any:
+        """What a step makes of a minibatch and its answer. ``given``: the step, the half, and what else it takes."""
+        (step, mine, *rest), device, server, seed = given, self.device, self.world.server, self._seed
+        smashed, labels, waiting = await device.compute(step, mine, device.data, seed, number, *rest, **settings)
+        up = device.send(smashed, to=server, kind="smashed")
+        names = device.send(labels, to=server, kind="labels")
+        del smashed, labels  # sent is gone
+        return await device.compute(resume, waiting, await desk.ask((up, names), seed, number))
 
     async def _noted(self, lesson: "Lesson", told: Value, pruning: Pruning) -> "Lesson":
         """The newest gradients; those of filters that took no part as they were."""
         if lesson.masks is not None and pruning.by == "filter":
             told = await self.device.compute(restore, lesson.known, told, lesson.masks, pruning=pruning)
         return lesson._replace(known=told)
-
-    def _sent(self, smashed: Value, labels: Value) -> tuple[Value, Value]:
-        server = self.world.server
-        up = self.device.send(smashed, to=server, kind="smashed")
-        return up, self.device.send(labels, to=server, kind="labels")
 
     @property
     def _seed(self) -> int:
