@@ -88,7 +88,7 @@ def furthest(one: Weights, other: Weights) -> float:
 # ---- exact: the same weights ---------------------------------------------------------------------------------------------
 
 
-LARGE = ("vgg11_ecofed", "alexnet")  # three of their cuts here; all of them in tests/reproduce
+LARGE = ("vgg11_ecofed", "vgg19", "alexnet")  # three of their cuts here; all of them in tests/reproduce
 
 
 @pytest.mark.parametrize("name", MODELS)

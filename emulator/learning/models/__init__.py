@@ -75,6 +75,10 @@ MODELS: dict[str, ModelInfo] = {
         deep.vgg11, (32, 32), "VGG-11 with BatchNorm and one fully connected layer, 9.2 M",
         "Simonyan & Zisserman, ICLR 2015 (arXiv 1409.1556), table 1, A", (3, 32, 32), 9_231_114,
     ),
+    "vgg19": ModelInfo(
+        deep.vgg19, (32, 32), "VGG-19 with BatchNorm and one fully connected layer, 20.0 M",
+        "Simonyan & Zisserman, ICLR 2015 (arXiv 1409.1556), table 1, E", (3, 32, 32), 20_040_522,
+    ),
     "vgg11_ecofed": ModelInfo(
         deep.vgg11_ecofed, (32, 32), "EcoFed's VGG-11 with 4096-4096, 34.4 M", ECOFED, (3, 32, 32), 34_440_970
     ),

@@ -12,6 +12,7 @@ Shape = tuple[int, int, int]
 
 ALEXNET = ((64, 3, 2, True), (192, 5, 1, True), (384, 3, 1, False), (256, 3, 1, False), (256, 3, 1, True))
 VGG11 = (64, 128, 256, 256, 512, 512, 512, 512)  # Simonyan & Zisserman 2015, table 1, configuration A
+VGG19 = (*(64,) * 2, *(128,) * 2, *(256,) * 4, *(512,) * 8)  # the same, configuration E
 
 
 def alexnet(shape: Shape, classes: int) -> nn.Sequential:
@@ -34,9 +35,11 @@ def alexnet(shape: Shape, classes: int) -> nn.Sequential:
     )
 
 
-def _vgg_convolutions(channels: int, pools_after: frozenset[int]) -> list[nn.Module]:
+def _vgg_convolutions(
+    channels: int, pools_after: frozenset[int], widths: tuple[int, ...] = VGG11
+) -> list[nn.Module]:
     blocks: list[nn.Module] = []
-    for number, width in enumerate(VGG11, start=1):
+    for number, width in enumerate(widths, start=1):
         layers = [*conv_bn(channels, width, bias=True), nn.ReLU()]
         if number in pools_after:
             layers.append(nn.MaxPool2d(2))
@@ -48,6 +51,12 @@ def _vgg_convolutions(channels: int, pools_after: frozenset[int]) -> list[nn.Mod
 def vgg11(shape: Shape, classes: int) -> nn.Sequential:
     """VGG-11 with BatchNorm for 32x32 images and one fully connected layer: 9 blocks, 9,231,114 parameters."""
     blocks = _vgg_convolutions(shape[0], frozenset({1, 2, 4, 6, 8}))
+    return nn.Sequential(*blocks, nn.Sequential(nn.Flatten(), nn.Linear(512, classes)))
+
+
+def vgg19(shape: Shape, classes: int) -> nn.Sequential:
+    """VGG-19 with BatchNorm for 32x32 images and one fully connected layer: 17 blocks, 20,040,522 parameters."""
+    blocks = _vgg_convolutions(shape[0], frozenset({2, 4, 8, 12, 16}), VGG19)
     return nn.Sequential(*blocks, nn.Sequential(nn.Flatten(), nn.Linear(512, classes)))
 
 
