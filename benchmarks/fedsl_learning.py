@@ -230,7 +230,11 @@ TRENDS = (
     Trend("interval, I^2 - 1", ((0, "plain"), (3, "interval 2"), (15, "interval 4"))),
     Trend(
         "cut at a pruning rate of 0.5, ln of the front's parameters",
-        ((log(FRONTS[1]), "cut 1, weights 0.5"), (log(FRONTS[2]), "weights 0.5"), (log(FRONTS[3]), "cut 3, weights 0.5")),
+        (
+            (log(FRONTS[1]), "cut 1, weights 0.5"),
+            (log(FRONTS[2]), "weights 0.5"),
+            (log(FRONTS[3]), "cut 3, weights 0.5"),
+        ),
     ),
 )
 

@@ -50,9 +50,7 @@ def lean_front(
     kept: Masks = dict(*masks)
     by_weight = kept if pruning.by == "weight" else {}
     used = {name: _used(own["weights"][name], by_weight.get(name)) for name in names}
-    with bound(
-        split.problem.model, own["weights"] | used, training=True, blocks=blocks(split, back=False)
-    ) as model:
+    with bound(split.problem.model, own["weights"] | used, training=True, blocks=blocks(split, back=False)) as model:
         smashed = _whole(model(split.problem.normalise(batch.images)), kept if pruning.by == "filter" else {}, split)
     question = [(split.smashed.encode(smashed, code_seed(seed, number)), batch.labels)]
     del batch  # as in ``split.front``

@@ -37,17 +37,25 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 class FedSLSettings(LocalTraining):
     """Settings of lightweight FedSL: pruning, quantised gradients and dropout at the cut, each a knob of its own."""
 
-    pruning_rate: float = Field(default=0.0, ge=0, lt=1, description="share of the front that is pruned in a round, lambda")
-    pruning_rates: dict[str, Rate] = Field(default={}, description="pruning rates of devices by the name of their profile")
+    pruning_rate: float = Field(
+        default=0.0, ge=0, lt=1, description="share of the front that is pruned in a round, lambda"
+    )
+    pruning_rates: dict[str, Rate] = Field(
+        default={}, description="pruning rates of devices by the name of their profile"
+    )
     prune_by: Literal["weight", "filter"] = Field(
         default="weight", description="single weights of the whole front, or filters layer by layer, which saves time"
     )
     calibrate: Literal["never", "first", "every"] = Field(
         default="never", description="rounds whose first minibatch goes unpruned and tells what to prune"
     )
-    gradient_bits: int = Field(default=32, ge=1, le=32, description="bits of the front's gradients, b; 32: not quantised")
+    gradient_bits: int = Field(
+        default=32, ge=1, le=32, description="bits of the front's gradients, b; 32: not quantised"
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="share of the smashed data that is dropped, p")
-    dropout_by: Literal["element", "channel"] = Field(default="element", description="what is dropped: entries or channels")
+    dropout_by: Literal["element", "channel"] = Field(
+        default="element", description="what is dropped: entries or channels"
+    )
     dropout_mask: Literal["seed", "bitmap"] = Field(default="seed", description="how what is kept is told")
     interval: int = Field(default=1, ge=1, description="rounds between two aggregations of the fronts, I")
     backs: Literal["per_client", "shared"] = Field(
@@ -69,7 +77,9 @@ class FedSLSettings(LocalTraining):
     @model_validator(mode="after")
     def _one_code_of_updates(self) -> Self:
         if self.upload == "kept" and not self.weights_codec == self.update_codec == PLAIN:
-            raise ValueError("upload: got kept with a codec of weights or updates; expected fp32, as what is kept goes as it is")
+            raise ValueError(
+                "upload: got kept with a codec of weights or updates; expected fp32, as what is kept goes as it is"
+            )
         return self
 
     @property

@@ -95,9 +95,7 @@ class Client:
         kept, told = await self.device.compute(thin, front, masks, pruning=pruning)
         sent = self.device.send(kept, to=self.world.server, kind="update")
         mask = self.device.send(told, to=self.world.server, kind="mask")
-        return await self.world.server.compute(
-            thick, self.offer.weights, sent, mask, near=self.device, pruning=pruning
-        )
+        return await self.world.server.compute(thick, self.offer.weights, sent, mask, near=self.device, pruning=pruning)
 
     async def _begun(self, split: Split) -> Value:
         """The front, ready to learn."""

@@ -1,5 +1,6 @@
 """Pruning a front and quantising its gradients: exact counts, what is chosen, what does not change, and what it costs."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -192,7 +193,10 @@ def flops(by: Any, rate: float) -> int:
     pruning = Pruning(split, rate, by)
     half = Spec.of(begin({k: w for k, w in meta(problem).items() if int(k.split(".")[0]) < 2}, split=split, back=False))
     shard = Spec.of(
-        Shard(torch.empty(8, 3, 32, 32, dtype=torch.uint8, device="meta"), torch.empty(8, dtype=torch.int64, device="meta"))
+        Shard(
+            torch.empty(8, 3, 32, 32, dtype=torch.uint8, device="meta"),
+            torch.empty(8, dtype=torch.int64, device="meta"),
+        )
     )
     known, _ = measure(unknown, (half,), {"pruning": pruning})
     masks, _ = measure(choose, (half, known), {"pruning": pruning})
@@ -315,3 +319,27 @@ def test_states_end_where_they_began() -> None:
     first, second = (minibatch(small, lean, kept)[0] for _ in range(2))
     assert all(torch.equal(before[name], tensor) for name, tensor in end(small).items())
     assert same(first, second)
+
+
+@pytest.mark.parametrize("by", ["weight", "filter"])
+def test_masks_change_and_what_was_pruned_comes_back(by: Any) -> None:
+    """Directional: four rounds of two minibatches. Masks of neighbouring rounds share some and not all of what they keep."""
+    lean = Lean(Pruning(split_at("cnn", 2, learning_rate=0.1), 0.4, by), 32)
+    whole, pruning = half_of(lean.pruning.split), lean.pruning
+    known, seen = unknown(whole, pruning=pruning), list[set[tuple[str, int]]]()
+    for _ in range(4):
+        masks = choose(whole, known, pruning=pruning)
+        seen.append(kept_of(masks, by))
+        half = trim(whole, masks, pruning=pruning)
+        for _ in range(2):
+            half, told = minibatch(half, lean, masks)
+        known = restore(known, told, masks, pruning=pruning)
+        whole = begin(restore(end(whole), end(half), masks, pruning=pruning), split=pruning.split, back=False)
+    for one, other in pairwise(seen):
+        assert 0 < len(one & other) / len(one | other) < 1
+    assert (seen[1] | seen[2] | seen[3]) - seen[0]
+
+
+def kept_of(masks: Masks, by: str) -> set[tuple[str, int]]:
+    places = {name: mask.reshape(-1).nonzero()[:, 0] if by == "weight" else mask for name, mask in masks.items()}
+    return {(name, place) for name, chosen in places.items() for place in chosen.tolist()}

@@ -35,9 +35,7 @@ def alexnet(shape: Shape, classes: int) -> nn.Sequential:
     )
 
 
-def _vgg_convolutions(
-    channels: int, pools_after: frozenset[int], widths: tuple[int, ...] = VGG11
-) -> list[nn.Module]:
+def _vgg_convolutions(channels: int, pools_after: frozenset[int], widths: tuple[int, ...] = VGG11) -> list[nn.Module]:
     blocks: list[nn.Module] = []
     for number, width in enumerate(widths, start=1):
         layers = [*conv_bn(channels, width, bias=True), nn.ReLU()]
