@@ -1,4 +1,4 @@
-"""Pruning the front of a split model by importance, for a round at a time: which weights or filters take part, and where they go.
+"""Pruning the front of a split model by importance, round by round: which weights or filters take part, and how they travel.
 
 Lightweight FedSL (arXiv 2412.06414): dynamic pruning of the client-side model, by how little its parameters contribute to the
 loss. Ours: the formula, I_j = (F(w) - F(w | w_j = 0))^2 ~ (g_j w_j)^2 (first order), single weights over the whole front or

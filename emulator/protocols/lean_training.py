@@ -1,4 +1,4 @@
-"""A device's part in lightweight FedSL: its rounds between two aggregations, pruned, against a back of its own or a shared one."""
+"""A device's part in lightweight FedSL: its rounds between two aggregations, against a back of its own or a shared one."""
 
 from typing import Any, Literal, NamedTuple, Protocol
 

@@ -72,7 +72,7 @@ def test_how_many_are_pruned() -> None:
 @settings(deadline=None)
 @given(st.floats(0, 0.999))
 def test_exactly_floor_of_the_front_is_pruned(rate: float) -> None:
-    """Property. Two blocks of the CNN on its smallest images: 9*16 + 32 and 9*16*32 + 64 weights, 176 + 4,672 = 4,848 of them."""
+    """Property. Two blocks of the CNN on its smallest images: 9*16 + 32 and 9*16*32 + 64, 4,848 weights."""
     pruning = Pruning(split_at("cnn", 2), rate)
     half = half_of(pruning.split)
     masks = choose(half, unknown(half, pruning=pruning), pruning=pruning)
@@ -244,7 +244,7 @@ def test_what_is_kept_and_its_mask_make_the_front_again(by: Any, rate: float) ->
         assert nbytes == sum(mask_bytes(*count) for count in counts)
 
 
-# ---- quantised gradients and dropout: bias and variance -----------------------------------------------------------------------
+# ---- quantised gradients and dropout: bias and variance -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8])

@@ -50,13 +50,19 @@ def bytes_of(played: Played, kind: str, direction: str) -> list[int]:
     return [sum(row.bytes for row in rows if row.round == told.round) for told in played.rounds]
 
 
-# ---- every knob off (identity) ---------------------------------------------------------------------------------------------
+# ---- every knob off (identity) -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("problem", "cut"), [(MLP, 1), (CNN, 2), (CNN, 3)])
 def test_with_every_knob_off_it_is_splitfed_to_the_bit(problem: Any, cut: int) -> None:
     """Identity: the same rows of events (peaks of memory among them), rounds and weights."""
-    common = {"problem": problem, "cut": cut, "momentum": 0.5, "weight_decay": 0.01, "samples": (40, 33, 17, 1, 0)}
+    common: dict[str, Any] = {
+        "problem": problem,
+        "cut": cut,
+        "momentum": 0.5,
+        "weight_decay": 0.01,
+        "samples": (40, 33, 17, 1, 0),
+    }
     expected, found = play(world("splitfed_v1", **common)), play(world("fedsl", **common))
     assert found.events == expected.events
     assert found.rounds == expected.rounds
@@ -66,7 +72,7 @@ def test_with_every_knob_off_it_is_splitfed_to_the_bit(problem: Any, cut: int) -
 def test_the_same_with_codecs_of_updates_and_cuts_of_their_own() -> None:
     """Identity: what SplitFed can do, plain FedSL can."""
     groups = [*fleet(2), *fleet(1)]
-    common = {"update_codec": {"codec": "int8-signed"}, "error_feedback": True, "groups": groups}
+    common: dict[str, Any] = {"update_codec": {"codec": "int8-signed"}, "error_feedback": True, "groups": groups}
     assert play(world("splitfed_v1", **common)).end == play(world("fedsl", **common)).end
 
 
@@ -87,7 +93,7 @@ def test_a_rate_that_prunes_nothing_changes_no_weight(by: str) -> None:
     assert not any(event.bytes for event in found.transfers("mask"))
 
 
-# ---- bytes (exact) ---------------------------------------------------------------------------------------------------------
+# ---- bytes (exact) -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("p", [0.25, 0.5, 0.75])
@@ -138,7 +144,7 @@ def test_what_is_kept_alone_travels_with_its_mask(by: str, rate: float) -> None:
     By weight 4,848 - floor(rate 4,848) floats, 96 statistics and the smaller of a bitmap of 606 bytes and 13 bits for each
     kept one. By filter 12 of 16 and 24 of 32: (9 + 4) 12 + (9 x 12 + 4) 24 floats; bitmaps of 2 and 4 bytes.
     """
-    settings = {"pruning_rate": rate, "prune_by": by, "momentum": 0.5}
+    settings: dict[str, Any] = {"pruning_rate": rate, "prune_by": by, "momentum": 0.5}
     whole, kept = play(world(**settings)), play(world(upload="kept", **settings))
     assert whole.end.weights_sha256 == kept.end.weights_sha256
     left = 4_848 - int(rate * 4_848)
@@ -149,7 +155,7 @@ def test_what_is_kept_alone_travels_with_its_mask(by: str, rate: float) -> None:
     assert bytes_of(kept, "mask", "uplink") == [3 * mask] * 2
 
 
-# ---- seconds (exact, by hand) ------------------------------------------------------------------------------------------------
+# ---- seconds (exact, by hand) --------------------------------------------------------------------------------------------
 
 
 def milliseconds(**settings: Any) -> float:
@@ -185,12 +191,17 @@ def test_rounds_are_faster_than_those_of_plain_fedsl() -> None:
     assert min(times) == times[-1]
 
 
-# ---- devices that differ, and that go ------------------------------------------------------------------------------------------
+# ---- devices that differ, and that go ------------------------------------------------------------------------------------
 
 
 def test_pruning_rates_by_profile() -> None:
     groups = [*fleet(1, name="slow"), *fleet(1, name="fast")]
-    settings = {"pruning_rates": {"slow": 0.5}, "prune_by": "filter", "upload": "kept", "groups": groups}
+    settings: dict[str, Any] = {
+        "pruning_rates": {"slow": 0.5},
+        "prune_by": "filter",
+        "upload": "kept",
+        "groups": groups,
+    }
     played = time_only(world(samples=(16, 16), rounds=1, **settings))
     sent = {event.node: event.bytes for event in played.transfers("update")}
     assert sent == {"device-0000": 4 * (13 * 8 + (9 * 8 + 4) * 16), "device-0001": CNN_FRONT}
@@ -215,7 +226,7 @@ def test_a_team_that_is_lost_is_followed_by_another() -> None:
     assert played.rounds[-1].finished == ("device-0001",)
 
 
-# ---- the same everywhere -----------------------------------------------------------------------------------------------------
+# ---- the same everywhere -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("settings", CASES)
