@@ -18,7 +18,7 @@ from emulator.engine import Engine
 from emulator.learning.meter import Cost
 from emulator.learning.models import weight_specs
 from emulator.learning.sgd import Problem
-from emulator.learning.shards import given_weights, shard_source, shard_spec
+from emulator.learning.shards import chunk, given_weights, shard_source, shard_spec
 from emulator.nodes import Machine, Node
 from emulator.processors import Discipline
 from emulator.protocols.settings import Settings
@@ -86,6 +86,10 @@ def build_world(plan: Blueprint, executor: Executor) -> tuple[Engine, World]:
         engine.out_of_memory = world.exclude
     for node, condition in zip(devices, conditions, strict=True):
         _furnish(world, node, condition)
+    held_out = plan.observation.validation_samples
+    if held_out:
+        source = Source(path_of(chunk), (("split", "validation"), ("start", 0), ("stop", held_out)))
+        world.hold_out(Handle(engine.tape, source, 0, shard_spec(held_out, plan.problem.model.shape), server))
     if plan.problem.given:
         specs = weight_specs(plan.problem.model)
         kept = {name: Leaf(specs[name].shape, specs[name].dtype) for name in plan.problem.given}

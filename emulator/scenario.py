@@ -105,6 +105,8 @@ class Scenario(Section):
         yield from self._model_findings()
         if self.stop.accuracy is not None and self.evaluate.validation == 0:
             yield "stop.accuracy: got a target, but no validation data; expected evaluate.validation above 0"
+        if self.protocol.reads_validation and self.evaluate.validation == 0:
+            yield f"evaluate.validation: got 0; expected above 0, as {self.protocol_name} decides on validation data"
 
     def _fleet_findings(self) -> Iterator[str]:
         if self.fleet is not None:

@@ -63,6 +63,7 @@ class World:
         self._return: Future | None = None
         self.may_stop = False  # whether the observer may end the run at a report
         engine.edges.update((edge.attachment.site, edge) for edge in edges if edge.attachment is not None)
+        self._validation: Handle | None = None
         self._engine = engine
         self._seeds = seeds
         self._asked: dict[str, None] = {}
@@ -77,6 +78,17 @@ class World:
     def round(self) -> int:
         """The round under way, counted from 1; ``report`` ends it."""
         return self._engine.round
+
+    @property
+    def validation(self) -> Handle:
+        """The validation split, at the server: what decisions look at. Raises ProtocolError where none is held out."""
+        if self._validation is None:
+            raise ProtocolError("validation: got no sample held out; expected evaluate.validation above 0")
+        return self._validation
+
+    def hold_out(self, validation: Handle) -> None:
+        """Put the validation split at the server."""
+        self._validation = validation
 
     def seed(self, *names: str | int) -> int:
         """A seed keyed by who and what, never by the order of asking. ``initial`` draws on the model's seed."""

@@ -34,6 +34,15 @@ def evaluate(shard: Shard, *parts: Weights, problem: Problem) -> Score:
     return Score(correct, loss, len(shard.labels))
 
 
+def validated(shard: Shard, *parts: Weights, problem: Problem) -> Tensor:
+    """Accuracy and mean cross-entropy (nats) on ``shard``, float32 [2], in batches: what a protocol decides on."""
+    batches = zip(shard.images.split(BATCH), shard.labels.split(BATCH), strict=True)
+    scores = [evaluate(Shard(images, labels), *parts, problem=problem) for images, labels in batches]
+    correct = torch.stack([score.correct for score in scores]).sum()
+    loss = torch.stack([score.loss for score in scores]).sum()
+    return torch.stack([correct.to(loss.dtype), loss]) / len(shard.labels)
+
+
 def initial_weights(
     seed: int, given: Weights | None = None, *, model: ModelSpec, blocks: tuple[int, int] | None = None
 ) -> Weights:

@@ -16,21 +16,22 @@ from pydantic import Field
 from emulator.learning.aggregation import average
 from emulator.learning.codecs import CodecSettings
 from emulator.learning.codecs.settings import PlainCodec
+from emulator.learning.evaluation import validated
 from emulator.learning.frozen import keep, learn, replay, smash
 from emulator.learning.random import choose
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end, halves, sizes
 from emulator.protocols.local_training import start
+from emulator.protocols.replay_period import Replaying, Schedule
 from emulator.protocols.split_cuts import at_cut, at_cuts, averaged_whole, cuts_of
-from emulator.protocols.split_training import OwnFronts, split_of
+from emulator.protocols.split_training import split_of
 from emulator.protocols.verbs import Node, Value, World
 
 
-class EcoFedSettings(OwnFronts):
+class EcoFedSettings(Replaying):
     """Settings of EcoFed. ``init``: what of the given weights is used."""
 
     smashed: CodecSettings = Field(default=PlainCodec(codec="int8"), description="codec of the smashed data")
-    replay_period: int = Field(default=2, ge=1, description="devices send in every so manieth round; 1: in all")
     init: Literal["random", "partial", "holistic"] = Field(
         default="partial", description="given weights used: none, the front's, or all that are given"
     )
@@ -130,10 +131,16 @@ async def ecofed(world: World, problem: Problem, settings: EcoFedSettings) -> No
     front, back = await world.server.compute(halves, await start(world, problem, blocks=taken), split=split)
     fronts = {cut: both[0] for cut, both in (await at_cuts(world, (front, back), split, world.devices)).items()}
     fronts[split.cut], course, buffer = front, Course(split, settings, set()), dict[str, tuple[Node, Value]]()
+    schedule = Schedule(settings)
     for number in range(settings.rounds):
-        updates = number % settings.replay_period == 0
+        if schedule.wants(number):
+            seen = await world.server.compute(validated, world.validation, front, back, problem=problem)
+            schedule.look(*await world.read(seen))
+            del seen
+        updates = schedule.due(number)
         copies = await (update_round if updates else replay_round)(world, (fronts, back), buffer, course)
         if copies:
             back = await joined(world, copies, fronts, split)
         del copies
-        world.report(front, back, updated=float(updates))
+        told = {"replay_period": float(schedule.period)} if settings.reads_validation else {}
+        world.report(front, back, updated=float(updates), **told)

@@ -15,6 +15,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
+    @property
+    def reads_validation(self) -> bool:
+        """Whether the protocol's decisions look at the validation split."""
+        return False
+
 
 class RoundSettings(Settings):
     """What every synchronous protocol needs."""

@@ -98,6 +98,10 @@ class World(Protocol):
         """The fleet, those that are away too."""
 
     @property
+    def validation(self) -> Value:
+        """The validation split, at the server, for decisions."""
+
+    @property
     def now(self) -> float:
         """Virtual seconds since the start."""
 
@@ -118,6 +122,9 @@ class World(Protocol):
 
     def spawn(self, client: Coroutine[Any, Any, V]) -> Awaitable[V]:
         """A client that goes on by itself; it ends at the latest with the one that spawned it."""
+
+    async def read(self, value: Value) -> Any:
+        """The data of a value at the server, to branch on; logged as a decision."""
 
     def mailbox(self) -> "Mailbox":
         """A queue between clients and a server loop."""

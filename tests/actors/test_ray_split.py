@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from emulator.blueprint import Blueprint
+from emulator.devices.population import GroupSpec
 from emulator.learning.sgd import Problem
 from emulator.protocols.split_learning import SplitLearningSettings, split_learning
 from emulator.protocols.split_training import SplitTraining
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
 from tests.actors.test_ray import on_ray, same
 from tests.world.split_protocols import Marked, alternating, mortal
-from tests.worlds import CNN, fleet, plan, play, time_only
+from tests.worlds import CNN, fleet, plan, play, profile, time_only
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -47,6 +48,19 @@ def test_same_hashes_and_one_program_a_device_round(protocol: Any, settings: Any
     same(found, inline)
     assert time_only(blueprint).events == inline.events
     assert found.end.calls <= 1 + ROUNDS * COHORT + ROUNDS * (1 + 2)
+
+
+def test_groups_with_cuts_of_their_own_and_coded_updates() -> None:
+    """Cuts 1 and 3; what int8 leaves out of an update stays on its device from round to round."""
+    groups = [GroupSpec(profile(), 4, cut=cut) for cut in (1, 3)]
+    codecs: dict[str, Any] = {"update_codec": {"codec": "int8-signed"}, "error_feedback": True}
+    blueprint = plan(
+        splitfed_v1, SplitFedV1Settings(**MANY, **codecs), groups,
+        problem=Problem(CNN.model, CNN.normalise, 1), samples=SAMPLES,
+    )  # fmt: skip
+    inline = play(blueprint)
+    same(on_ray(blueprint, 4), inline)
+    assert time_only(blueprint).events == inline.events
 
 
 def test_steps_that_wait_past_their_program_give_the_same() -> None:
