@@ -8,9 +8,9 @@ recalled of its successor Helios (later versions of that number, DAC 2021) or in
 from collections.abc import Iterator
 from functools import partial
 from math import floor
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from emulator.learning.models import ModelSpec
 from emulator.learning.picking import Picking
@@ -38,12 +38,6 @@ class ElfishSettings(Paced):
     volume_step: float = Field(default=0.005, gt=0, le=0.5, description="volumes are searched in such steps")
     layers: dict[str, float] = Field(default={}, description="keep ratios of named layers, in place of the volume")
 
-    @model_validator(mode="after")
-    def _above_the_guard(self) -> Self:
-        if self.volume is not None and self.volume < self.least_volume:
-            raise ValueError(f"volume: got {self.volume:g}; expected at least least_volume, {self.least_volume:g}")
-        return self
-
     @property
     def picking(self) -> Picking:
         """How neurons are picked."""
@@ -58,7 +52,9 @@ class ElfishSettings(Paced):
 
 
 def elfish_findings(settings: ElfishSettings, model: ModelSpec) -> Iterator[str]:
-    """What is wrong with the settings for a model: layers that it has not, or that would be left without a neuron."""
+    """What is wrong with the settings: a volume below the guard, layers that a model has not, or that would be left empty."""
+    if settings.volume is not None and settings.volume < settings.least_volume:
+        yield f"volume: got {settings.volume:g}; expected at least least_volume, {settings.least_volume:g}"
     yield from share_findings(model, {}, settings.layers)
 
 

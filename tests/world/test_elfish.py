@@ -247,7 +247,7 @@ def test_without_stragglers_it_is_fedavg_to_the_bit(problem: Problem, settings: 
     soft = play(plan(elfish, ElfishSettings(**common, threshold=1e3, **settings), fleet(5), **changes))
     assert soft.end.weights_sha256 == plain.end.weights_sha256
     assert soft.events == plain.events
-    volume = {"pace_s": 1e-6, "volume": 1.0}
+    volume: dict[str, Any] = {"pace_s": 1e-6, "volume": 1.0}
     whole = play(plan(elfish, ElfishSettings(**common, **volume, **settings), fleet(5), **changes))
     assert whole.end.weights_sha256 == plain.end.weights_sha256
     assert whole.events == plain.events
@@ -259,7 +259,6 @@ def test_without_stragglers_it_is_fedavg_to_the_bit(problem: Problem, settings: 
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"volume": 0.1}, "volume: got 0.1; expected at least least_volume, 0.2"),
         ({"volume": 0.0}, "greater than 0"),
         ({"volume": 1.5}, "less than or equal to 1"),
         ({"least_volume": 0.0}, "greater than 0"),

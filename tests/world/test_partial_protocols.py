@@ -37,8 +37,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 
 def world(name: str, settings: dict[str, Any], **changes: Any) -> Blueprint:
     entry = PROTOCOLS[name]
-    changes = {"problem": MLP, "samples": SAMPLES} | changes
-    return plan(entry.run, entry.settings(**COMMON | settings), changes.pop("groups", GROUPS), **changes)
+    given: dict[str, Any] = {"problem": MLP, "samples": SAMPLES} | changes
+    return plan(entry.run, entry.settings(**COMMON | settings), GROUPS, **given)
 
 
 # ---- bytes -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,41 @@
+"""Partial training in scenarios: what is refused before a run, with file and key path; what is shipped is whole."""
+
+from pathlib import Path
+
+import pytest
+
+from emulator.cli import main
+from emulator.preparation import draw_fleet
+from emulator.reading import read_scenario
+from tests.scenario.worlds import swapped
+
+FEDAVG = "{name: fedavg, rounds: 2, cohort: 3, learning_rate: 0.1}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ("name: elfish, volume: 0.1", "protocol.volume: got 0.1; expected at least least_volume, 0.2"),
+        ("name: elfish, volume: 0", "protocol.volume: got 0; "),
+        ("name: elfish, volume: 1.1", "protocol.volume: got 1.1; "),
+        ('name: elfish, layers: {"7.0": 0.5}', 'protocol.layers: got "7.0"; expected inner layers of mlp: 0.1'),
+        ('name: elfish, layers: {"0.1": 0.003}', "protocol.layers.0.1: got 0.003 of 128 neurons, which keeps none"),
+        ('name: elfish, layers: {"0.1": 2.0}', "protocol.layers.0.1: got 2; expected above 0 and at most 1"),
+        ("name: heterofl, levels: [0.5, 0.0]", "protocol.levels[1]: got 0"),
+        ("name: fjord, levels: []", "protocol.levels: "),
+        ("name: federated_dropout", "protocol.volume: "),
+        ("name: federated_dropout, volume: 1.5", "protocol.volume: got 1.5; "),
+    ],
+)
+def test_refused_before_the_run(settings: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text(swapped(FEDAVG, f"{{{settings}, rounds: 2, cohort: 3, learning_rate: 0.1}}"))
+    assert main(["check", str(file)]) == 2
+    assert f"{file}: {says}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "devices"), [("elfish", 6), ("elfish_boards", 3)])
+def test_shipped(name: str, devices: int) -> None:
+    scenario = read_scenario(name)
+    assert scenario.protocol_name == "elfish"
+    assert len(draw_fleet(scenario)) == devices
