@@ -1,8 +1,9 @@
 """The device's minibatch of lightweight FedSL: a pruned front, and an update from quantised gradients.
 
-Lightweight FedSL (arXiv 2412.06414) names pruning of the client-side model and quantised gradient updates; by a summary
-of it 8 bits were good enough. Ours: rounding is stochastic and unbiased, tensor by tensor (``Stochastic``), a gradient is quantised before momentum
-and weight decay, and pruned weights do not change. Quantising saves no time here: profiles tell of float32 alone.
+Lightweight FedSL (arXiv 2412.06414) names pruning of the client-side model and quantised gradient updates; by a summary of
+it 8 bits were good enough. Ours: rounding is stochastic and unbiased, tensor by tensor (``Stochastic``), a gradient is
+quantised before momentum and weight decay, and pruned weights do not change. Quantising saves no time here: profiles tell
+of float32 alone.
 """
 
 from collections.abc import Generator

@@ -1,9 +1,9 @@
 """Lightweight FedSL: Zhang, Ni & Wang, arXiv 2412.06414, 2024.
 
-"Federated Split Learning with Model Pruning and Gradient Quantization in Wireless Networks". Its abstract
-names the parts: federated split learning (devices in parallel, each with the front of the model), dynamic pruning of the client-side model, quantised gradient updates, random dropout of the activations at the cut.
-A summary of the paper adds: pruned is what contributes least to the loss, fronts are aggregated every I rounds, and the
-experiments are of VGG-19 on CIFAR-10.
+"Federated Split Learning with Model Pruning and Gradient Quantization in Wireless Networks". Its abstract names the parts:
+federated split learning (devices in parallel, each with the front of the model), dynamic pruning of the client-side model,
+quantised gradient updates, random dropout of the activations at the cut. A summary of the paper adds: pruned is what
+contributes least to the loss, fronts are aggregated every I rounds, and the experiments are of VGG-19 on CIFAR-10.
 
 Inferred, and ours: the formulas (``pruning``, ``lean_front``), backs averaged every round as in SplitFed v1 or one shared back,
 a cohort that stays for I rounds, fresh optimisers each round, averages weighted by samples. With every knob off a round is
