@@ -31,6 +31,7 @@ bench: $(READY)
 
 reproduce: $(READY)
 	$(BIN)/emulator fetch fashion-mnist
+	$(BIN)/emulator fetch cifar10
 	$(BIN)/emulator fetch mobilenetv2-imagenet
 	$(BIN)/python -m pytest -o addopts="-v --strict-markers -p no:cacheprovider" tests/reproduce
 

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError
+
+from actors.watchdog import Pulse
 
 HEALING = {"max_restarts": -1, "max_task_retries": 3}  # a program that kills its actor each time ends as an error
 
@@ -83,6 +86,27 @@ class DeviceActor:
     async def memory_bytes(self) -> int:
         """Memory of this process (see ``resident_bytes``)."""
         return resident_bytes()
+
+
+class Watched:
+    """A device actor, host or worker as the watchdog sees it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def __str__(self) -> str:
+        return str(self._actor)
+
+    def pulse(self, timeout_s: float) -> Pulse | None:
+        """Its pulse; None for one that Ray knows to be dead or starting. Raises TimeoutError."""
+        try:
+            return Pulse(*ray.get(self._actor.pulse.remote(), timeout=timeout_s))
+        except RayActorError:  # pulses are not tried again, so that this is told at once
+            return None
+
+    def restart(self) -> None:
+        """End its process; Ray starts it again."""
+        ray.kill(self._actor, no_restart=False)
 
 
 def resident_bytes() -> int:

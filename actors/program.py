@@ -130,6 +130,7 @@ def resolve(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
+@cache
 def path_of(function: Any) -> str:
     """``package.module:name`` of a top-level function; raises ValueError for anything else."""
     if "." in function.__qualname__ or function.__module__ == "__main__":

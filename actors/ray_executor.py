@@ -1,6 +1,6 @@
 """Plays a tape on Ray: programs of one actor travel together, arguments by reference, results owned by the aggregator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.device import dumps, remote_device, remote_host, remote_worker
+from actors.device import Watched, dumps, remote_device, remote_host, remote_worker
 from actors.program import OBSERVED, Program, Result
 from actors.values import Tree, unpack
 from actors.watchdog import PATIENCE_S, Pulse, Watchdog
@@ -30,6 +30,17 @@ class Held(NamedTuple):
 def _take(held: Held) -> Tree:
     found = ray.get(held.reference)
     return unpack(found if held.place is None else found[held.place], CPU)
+
+
+def _all(references: Iterable[Any]) -> Callable[[float], bool]:
+    """Waits so many seconds for all of them, and tells whether they are there (or have failed)."""
+    left = list(dict.fromkeys(references))
+
+    def come(timeout_s: float) -> bool:
+        left[:] = ray.wait(left, num_returns=len(left), timeout=timeout_s, fetch_local=False)[1] if left else []
+        return not left
+
+    return come
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,7 @@ class RayPending:
 
     def results(self) -> list[Tree]:
         """One value per program; blocks."""
-        self._watchdog.wait(held.reference for held in self._held)
+        self._watchdog.wait(_all(held.reference for held in self._held))
         return [_take(held) for held in self._held]
 
 
@@ -81,7 +92,7 @@ class RayCompletion:
 
     def results(self) -> list[Tree]:
         """Nothing, once it is there."""
-        self._watchdog.wait([self._reference])
+        self._watchdog.wait(_all([self._reference]))
         return []
 
 
@@ -103,7 +114,12 @@ class RayExecutor:
             self._hosts = _hosts(fleet, nodes, shared)
             self._devices = []
         self._keep = shared  # the actors' restarts need them again
-        self._watchdog = Watchdog(self._hosts, self._devices, pulse, fleet.patience_s)
+        self._watchdog = Watchdog(
+            [Watched(host) for host in self._hosts],
+            [Watched(device) for device in self._devices],
+            pulse,
+            fleet.patience_s,
+        )
 
     def wait_until_ready(self, timeout_s: float = 600.0) -> dict[str, int]:
         """Wait for every actor; gives the processes' resident bytes. Raises ``GetTimeoutError`` when some stay pending."""
@@ -159,7 +175,7 @@ class RayExecutor:
     def fetch(self, result: Result) -> Tree:
         """The data of a returned result; blocks."""
         held = self._held[result]
-        self._watchdog.wait([held.reference])
+        self._watchdog.wait(_all([held.reference]))
         return _take(held)
 
     def drop(self, result: Result) -> None:

@@ -110,22 +110,28 @@ class Tape:
         """
         function, inputs, settings = call
         specs, place = about
-        twice = next((item.op for item in inputs if isinstance(item, Handle) and item.answered), None)
-        if twice is not None:
-            raise ValueError(f"operation {op} answers operation {twice}, which has got its answer; expected one answer")
-        self.need(item for item in inputs if isinstance(item, Handle) and _elsewhere(item, lane))
-        references = tuple(item.reference() if isinstance(item, Handle) else item for item in inputs)
-        outputs = len(specs) if isinstance(specs, tuple) else None
-        sizes = tuple(spec.nbytes for spec in (specs if isinstance(specs, tuple) else (specs,)))
+        read = [(item.origin, item) for item in inputs if isinstance(item, Handle) and isinstance(item.origin, Op)]
+        elsewhere = []
+        for source, handle in read:
+            if source.answered and source.pause == handle.index:
+                twice = source.step.op
+                raise ValueError(
+                    f"operation {op} answers operation {twice}, which has got its answer; expected one answer"
+                )
+            if source.lane != lane and not source.shipped:
+                elsewhere.append(handle)
+        if elsewhere:
+            self.need(elsewhere)
+        references = tuple([item.reference() if isinstance(item, Handle) else item for item in inputs])
+        outputs, every = (len(specs), specs) if isinstance(specs, tuple) else (None, (specs,))
+        sizes = tuple([spec.nbytes for spec in every])
         made = Op(Step(op, function, references, settings, outputs, place), lane, sizes)
         made.handles, made.uses = [0] * len(sizes), [0] * len(sizes)
-        if isinstance(specs, tuple) and specs and specs[-1].pause is not None:
-            made.pause = len(specs) - 1
-        for result in references:
-            if isinstance(result, Result):
-                source = self._ops[result.op]
-                source.uses[result.output] += 1
-                source.answered |= source.pause == result.output
+        if outputs and every[-1].pause is not None:
+            made.pause = outputs - 1
+        for source, handle in read:
+            source.uses[handle.index] += 1
+            source.answered |= source.pause == handle.index
         self._ops[op] = self._held.setdefault(lane, {})[op] = made
         return made
 
@@ -248,7 +254,3 @@ class Tape:
                 source = self._ops[result.op]
                 source.uses[result.output] -= 1
                 self._let_go(source, result.output)
-
-
-def _elsewhere(handle: Handle, lane: int) -> bool:
-    return isinstance(handle.origin, Op) and handle.origin.lane != lane

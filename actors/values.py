@@ -74,11 +74,12 @@ class Spec:
     ``overhead_bytes`` counts those that named tuples in the tree keep under ``overhead`` (an encoded value's scales, seeds).
     """
 
-    __slots__ = ("nbytes", "overhead_bytes", "tree")
+    __slots__ = ("nbytes", "overhead_bytes", "pause", "tree")
     _interned: dict[Any, "Spec"] = {}  # noqa: RUF012 - the intern table is the point
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
+        self.pause: Pause | None = tree if isinstance(tree, Pause) else None  # the pause that this is the shape of
         self.nbytes = _nbytes(tree)
         self.overhead_bytes = sum(_nbytes(part) for part in _overheads(tree))
 
@@ -91,11 +92,6 @@ class Spec:
         if found is None:
             found = cls._interned[key] = cls(shapes)
         return found
-
-    @property
-    def pause(self) -> Pause | None:
-        """The pause that this is the shape of, if it is one."""
-        return self.tree if isinstance(self.tree, Pause) else None
 
     def meta(self) -> Tree:
         """Fresh tensors on the ``meta`` device: shapes without data."""

@@ -1,4 +1,4 @@
-"""Waits for results on Ray and, when they let themselves be waited for, looks after the actors that should make them.
+"""Waits for results of actors and, when they let themselves be waited for, looks after the actors that should make them.
 
 A process that no longer answers (stopped, swapped out for good, caught in a driver) is not noticed by Ray, nor is a call that
 two actors have lost between them. Programs are pure, so the cure for both is that for a dead actor: end the process, and Ray
@@ -6,11 +6,8 @@ starts it again and tries its calls again.
 """
 
 import logging
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
-
-import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 PATIENCE_S = 30.0
 LOGGER = logging.getLogger(__name__)
@@ -23,6 +20,16 @@ class Pulse(NamedTuple):
     ended: int
 
 
+class Watched(Protocol):
+    """An actor that can be looked after."""
+
+    def pulse(self, timeout_s: float) -> Pulse | None:
+        """Its pulse; None for one that is known to be dead or starting. Raises TimeoutError."""
+
+    def restart(self) -> None:
+        """End its process; it is started again, and what it was asked for is tried again."""
+
+
 class Stalled(RuntimeError):
     """Results are waited for that nobody is working on."""
 
@@ -30,23 +37,22 @@ class Stalled(RuntimeError):
 class Watchdog:
     """Looks after hosts (which play programs), device actors (which hand them on) and the server's lane."""
 
-    def __init__(self, hosts: list[Any], devices: list[Any], server: Callable[[], Pulse], patience_s: float) -> None:
+    def __init__(
+        self, hosts: Sequence[Watched], devices: Sequence[Watched], server: Callable[[], Pulse], patience_s: float
+    ) -> None:
         self._hosts = hosts
         self._devices = devices
         self._server = server
         self._patience_s = patience_s
         self._seen: list[Pulse] = []
 
-    def wait(self, references: Iterable[Any]) -> None:
-        """Block until all are there, or have failed. Raises Stalled when nothing can make them."""
-        left = list(dict.fromkeys(references))
-        while left:
-            _, left = ray.wait(left, num_returns=len(left), timeout=self._patience_s, fetch_local=False)
-            if left:
-                self.look()
+    def wait(self, come: Callable[[float], bool]) -> None:
+        """Block until all is there, or has failed; ``come`` waits so many seconds and tells. Raises Stalled."""
+        while not come(self._patience_s):
+            self.look()
 
     def look(self) -> None:
-        """Restart what does not answer, and what holds calls that nobody plays."""
+        """Restart what does not answer, and what holds calls that nobody plays. Raises Stalled when nothing can be done."""
         pulses = self._feel(self._hosts)
         if None in pulses:
             self._seen = []
@@ -60,28 +66,23 @@ class Watchdog:
         for actor in holding:
             _restart(actor, "holds a call that no worker plays")
 
-    def _feel(self, actors: list[Any]) -> list[Pulse | None]:
-        """Every actor's pulse; None for one that gave none: it is restarted, unless Ray is doing so already."""
-        asked = [actor.pulse.remote() for actor in actors]
+    def _feel(self, actors: Sequence[Watched]) -> list[Pulse | None]:
+        """Every actor's pulse; None for one that gave none: it is restarted, unless that is under way already."""
         found: list[Pulse | None] = []
-        for actor, reference in zip(actors, asked, strict=True):
+        for actor in actors:
             try:
-                found.append(Pulse(*ray.get(reference, timeout=self._patience_s)))
-            except GetTimeoutError:
+                found.append(actor.pulse(self._patience_s))
+            except TimeoutError:
                 _restart(actor, f"has not answered for {self._patience_s:g} s")
-                found.append(None)
-            except RayActorError:  # dead or starting: pulses are not tried again, so that this is told at once
                 found.append(None)
         return found
 
-    def _holding(self) -> list[Any]:
+    def _holding(self) -> list[Watched]:
         """Device actors that wait for a call that they handed on."""
-        pulses = self._feel(self._devices)
-        return [
-            actor for actor, pulse in zip(self._devices, pulses, strict=True) if pulse and pulse.begun > pulse.ended
-        ]
+        pulses = zip(self._devices, self._feel(self._devices), strict=True)
+        return [actor for actor, pulse in pulses if pulse and pulse.begun > pulse.ended]
 
 
-def _restart(actor: Any, why: str) -> None:
+def _restart(actor: Watched, why: str) -> None:
     LOGGER.warning("%s %s: restarted", actor, why)
-    ray.kill(actor, no_restart=False)
+    actor.restart()

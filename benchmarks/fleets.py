@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,6 +34,12 @@ def plan(devices: int, samples: int, protocol: object, settings: Settings, model
         path_of(protocol), settings, problem, Seeds(0, 0, 0, 0, 0), fleet, (samples,) * devices,
         load_profile("edge-server"), Wiring(NetworkPlan(), plain(fleet)), Observation(1, 0, 0, False),
     )  # fmt: skip
+
+
+def split_plan(devices: int, samples: int, protocol: object, settings: Settings, cut: int = 1) -> Blueprint:
+    """The same for split training of the CNN."""
+    blueprint = plan(devices, samples, protocol, settings, ModelSpec("cnn", 10, (1, 28, 28)))
+    return replace(blueprint, problem=replace(blueprint.problem, cut=cut))
 
 
 def noise_fleet(blueprint: Blueprint, devices_per_actor: int | None) -> Fleet:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from actors.player import failure
-from actors.program import Place, StepFailed, path_of
+from actors.program import Place, Result, StepFailed, path_of
 from actors.tape import Handle, Op
 from emulator.engine import Finish
 from emulator.learning.meter import Cost
@@ -40,13 +40,14 @@ class Compute(Verb):
         self.start_ns = self.clock.now_ns
         place = Place(self.node.name, self.round, self.start_ns / 1e9, self.line)
         function = path_of(self.function)
-        if any(isinstance(item, Handle) and item.answered for item in self._inputs):
-            self._refuse(
-                ProtocolError(f"{self.line}: {self.node.name} answers a step a second time; expected one answer")
-            )
-            return
+        for item in self._inputs:
+            if isinstance(item, Handle) and item.spec.pause is not None and item.answered:
+                self._refuse(
+                    ProtocolError(f"{self.line}: {self.node.name} answers a step a second time; expected one answer")
+                )
+                return
         try:
-            specs = tuple(item.spec if isinstance(item, Handle) else item for item in self._inputs)
+            specs = tuple([item.spec if isinstance(item, Handle) else item for item in self._inputs])
             self._specs, self.cost = measure(self.function, specs, self.settings)
         except Exception as error:
             self._refuse(StepFailed(failure(function, place, error)))
@@ -84,9 +85,8 @@ class Compute(Verb):
     def _record(self, function: str, place: Place) -> None:
         assert self.op is not None
         call = (function, tuple(self._inputs), self.settings)
-        self._recorded = self.node.engine.tape.record(self.op, self._lane(), call, (self._specs, place))
-        numbers = (item.op for item in self._inputs if isinstance(item, Handle))
-        self.inputs = tuple(dict.fromkeys(op for op in numbers if op is not None))
+        self._recorded = made = self.node.engine.tape.record(self.op, self._lane(), call, (self._specs, place))
+        self.inputs = tuple(dict.fromkeys([item.op for item in made.step.inputs if isinstance(item, Result)]))
         self._inputs.clear()
 
     def _lane(self) -> int:
@@ -110,7 +110,7 @@ class Compute(Verb):
         self._rest()
         tape.resolve(made)
         if isinstance(specs, tuple):
-            self.finish(tuple(Handle(tape, made, index, spec, self.node) for index, spec in enumerate(specs)))
+            self.finish(tuple([Handle(tape, made, index, spec, self.node) for index, spec in enumerate(specs)]))
         else:
             self.finish(Handle(tape, made, 0, specs, self.node))
         self.node.processor.leave(self)
@@ -130,8 +130,8 @@ class Compute(Verb):
             self.node.pace.worked(self.start_ns, self.clock.now_ns)
 
     def event(self, cause: Finish) -> Event:
-        """The compute's row. FLOPs of a compute that was cut off: the share of its work that was done."""
-        flops, supply = self.cost.flops, self.node.supply
+        """The compute's row. FLOPs are those that this node executes; of a compute that was cut off, the share done."""
+        flops, supply = self.cost.flops_on(self.node.profile.dynamic_channels), self.node.supply
         if cause != "done" and self.work_ns:
             flops = flops * min(self.node.processor.done_ns(self), self.work_ns) // self.work_ns
         kind = self.function.__name__

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from emulator.blueprint import Blueprint
-from emulator.cut_rules import cut_findings
 from emulator.learning.models import summary
 from emulator.memory_check import needs
+from emulator.model_rules import cut_findings
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.protocols.settings import LocalTraining, RoundSettings
 from emulator.reading import ScenarioError

@@ -74,8 +74,13 @@ class Engine:
         """The verb's service ends now; a verb that never started leaves no row."""
         if op is None:
             return
-        row = self._ended[op] = self._serving.pop(op).event(cause)
+        row = self._serving.pop(op).event(cause)
         self.totals.add(row)
+        if op != self._next:
+            self._ended[op] = row
+            return
+        self.rows.append(row)
+        self._next += 1
         while self._next in self._ended:
             self.rows.append(self._ended.pop(self._next))
             self._next += 1

@@ -21,7 +21,10 @@ from network.transfer import Way
 
 
 class Prediction(NamedTuple):
-    """What a compute would cost on a node: nominal seconds without queueing, FLOPs, bytes touched, peak memory."""
+    """What a compute would cost on a node: nominal seconds without queueing, FLOPs, bytes touched, peak memory.
+
+    FLOPs are those that the node executes (fewer where it has dynamic channels); bytes are those of dense hardware.
+    """
 
     seconds: float
     flops: int
@@ -109,7 +112,9 @@ class Node:
         """What ``compute`` would cost here, nominally: no queue, no future draw. Costs no virtual time."""
         specs = tuple(item.spec if isinstance(item, Handle) else item for item in inputs)
         _, cost = measure(step, specs, settings)
-        return Prediction(self.duration_ns(cost) / 1e9, cost.flops, cost.bytes, cost.peak_bytes)
+        return Prediction(
+            self.duration_ns(cost) / 1e9, cost.flops_on(self.profile.dynamic_channels), cost.bytes, cost.peak_bytes
+        )
 
     def channel(self) -> Channel:
         """This device's own connection as it is now; raises ProtocolError for the server."""

@@ -1,11 +1,13 @@
 """Evaluation beside the training: off the clock, free of bytes, in chunks of fixed size on whoever is idle."""
 
+from statistics import fmean
 from typing import NamedTuple
 
 from actors.program import OBSERVED, Place, Program, Result, Source, Step, path_of
+from actors.tape import Handle
 from actors.values import Tree
 from emulator.blueprint import Blueprint
-from emulator.learning.evaluation import evaluate
+from emulator.learning.evaluation import evaluate, look
 from emulator.learning.shards import chunk, shard_source
 from emulator.world import Report
 
@@ -13,17 +15,32 @@ CHUNK = 1000  # samples; fixed, so that sums do not depend on the number of acto
 
 
 class Accuracy(NamedTuple):
-    """What was seen: test accuracy and mean cross-entropy (nats), validation accuracy, accuracy per device."""
+    """What was seen: test accuracy and mean cross-entropy (nats), validation accuracy, accuracy per device, other figures."""
 
     test: float | None = None
     loss: float | None = None
     validation: float | None = None
     per_device: dict[str, float] | None = None
+    watched: dict[str, float] | None = None
 
 
 def evaluation(plan: Blueprint, report: Report) -> list[Program]:
-    """The programs that evaluate a report's weights: test chunks, validation chunks, then devices when asked for."""
-    return [_program(plan, report, source, lane) for lane, source in enumerate((*_chunks(plan), *_devices(plan)))]
+    """The programs that evaluate a report's weights: test chunks, validation chunks, then devices when asked for.
+
+    After them those that look at other values of the report.
+    """
+    sources = (*_chunks(plan), *_devices(plan))
+    looks = [_look(report, value, len(sources) + number) for number, value in enumerate(report.watched.values())]
+    return [*(_program(plan, report, source, lane) for lane, source in enumerate(sources)), *looks]
+
+
+def _look(report: Report, value: Handle, lane: int) -> Program:
+    reference = value.reference()
+    place = Place("the observer", report.round, report.time_ns / 1e9, "look")
+    arguments = (reference,) if isinstance(reference, Result) else ()
+    return Program(
+        lane, (Step(OBSERVED.op, path_of(look), (reference,), {}, None, place),), arguments, (OBSERVED,), (0,)
+    )
 
 
 def _chunks(plan: Blueprint) -> list[Source]:
@@ -49,19 +66,25 @@ def _program(plan: Blueprint, report: Report, source: Source, lane: int) -> Prog
     return Program(lane, (step,), arguments, (OBSERVED,), (0,))
 
 
-def scores(plan: Blueprint, results: list[Tree]) -> Accuracy:
+def scores(plan: Blueprint, report: Report, results: list[Tree]) -> Accuracy:
     """Add the programs' scores up, in their order."""
     if not results:
         return Accuracy()
+    seen = dict(zip(report.watched, map(float, results[len(results) - len(report.watched) :]), strict=True))
+    results = results[: len(results) - len(report.watched)]
     tests = -(-plan.observation.test_samples // CHUNK)
     validations = -(-plan.observation.validation_samples // CHUNK)
     test = results[:tests]
     samples = sum(score.samples for score in test)
+    each = _per_device(plan, results[tests + validations :])
+    if each:
+        seen["device_accuracy"] = fmean(each.values())
     return Accuracy(
         _share(test),
         sum(float(score.loss) for score in test) / samples if samples else None,
         _share(results[tests : tests + validations]),
-        _per_device(plan, results[tests + validations :]),
+        each,
+        seen,
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +12,6 @@ from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 import scenarios
 from emulator.cell_settings import NetworkSettings
-from emulator.cut_rules import codec_findings, cut_findings
 from emulator.devices.population import CellSpec, GroupSpec
 from emulator.devices.profile import Profile
 from emulator.devices.profile_file import load_profile
@@ -28,6 +28,7 @@ from emulator.fleets import FleetName, expand, fleet_findings
 from emulator.learning.datasets import DATASETS
 from emulator.learning.models import ModelSpec, refusal
 from emulator.learning.random import stream
+from emulator.model_rules import model_findings
 from emulator.nearest import unknown
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.protocols.settings import RoundSettings, Settings
@@ -148,31 +149,15 @@ class Scenario(Section):
 
     def _model_findings(self) -> Iterator[str]:
         reason = refusal(self.model_spec)
-        if reason is not None:
+        if reason is not None and reason.startswith("keep_ratio: "):
+            yield f"model.{reason}"
+        elif reason is not None:
             yield f"model.name: {reason} (data.dataset is {self.data.dataset})"
-        if reason is None:
-            yield from self._cut_findings()
-            found = PROTOCOLS[self.protocol_name].findings(self.protocol, self.model_spec)
-            yield from (f"protocol.{words}" for words in found)
+        else:
+            own = {f"devices[{index}].cut": group.cut for index, group in enumerate(self.devices)}
+            cuts = {"model.cut": self.model.cut, **own}
+            yield from model_findings(self.protocol_name, self.protocol, self.model_spec, cuts)
         yield from self._profile_findings()
-        yield from codec_findings(self.protocol)
-
-    def _cut_findings(self) -> Iterator[str]:
-        name, entry = self.protocol_name, PROTOCOLS[self.protocol_name]
-        own = {f"devices[{index}].cut": group.cut for index, group in enumerate(self.devices)}
-        if not entry.splits:
-            for place, cut in {"model.cut": self.model.cut, **own}.items():
-                if cut is not None:
-                    yield f"{place}: got {cut}; expected none, as {name} has no use for it"
-            return
-        if self.model.cut is not None or None in own.values():
-            yield from cut_findings(name, self.protocol, self.model_spec, ("model.cut", self.model.cut))
-        for place, cut in own.items():
-            if cut is not None:
-                yield from cut_findings(name, self.protocol, self.model_spec, (place, cut))
-            one = getattr(self.protocol, "one_cut", None) if entry.cuts else f"{name} joins all devices' data"
-            if cut is not None and cut != self.cuts[0] and one is not None:
-                yield f"{place}: got {cut} beside {self.cuts[0]}; expected one cut for all, as {one}"
 
     def _profile_findings(self) -> Iterator[str]:
         """Settings of a protocol that name profiles which no device has."""
@@ -207,7 +192,7 @@ class Scenario(Section):
     def model_spec(self) -> ModelSpec:
         """The model for this data set's images."""
         info = DATASETS[self.data.dataset]
-        return ModelSpec(self.model.name, info.classes, info.shape, self.model.batch_statistics)
+        return ModelSpec(self.model.name, info.classes, info.shape, self.model.batch_statistics, self.model.keep_ratio)
 
     @property
     def all_seeds(self) -> Seeds:
@@ -225,14 +210,19 @@ class Scenario(Section):
         }
         several = len(set(self.cuts)) > 1
         cuts: Sequence[int | None] = self.cuts if several else [None] * len(self.devices)
+        profiles = [self._own(group) for group in self.devices]
         return [
             GroupSpec(
-                self.profile(group.profile), count, cells[group.cell] if group.cell else None,
+                profiles[index], count, cells[group.cell] if group.cell else None,
                 group.uplink, group.downlink, group.latency, group.slowdown.build() if group.slowdown else None,
                 tuple((key, spread.build()) for key, spread in group.vary.items()), cut,
             )
-            for group, count, cut in zip(self.devices, self.counts, cuts, strict=True)
+            for index, (group, count, cut) in enumerate(zip(self.devices, self.counts, cuts, strict=True))
         ]  # fmt: skip
+
+    def _own(self, group: DeviceGroup) -> Profile:
+        found = self.profile(group.profile)
+        return found if group.dynamic_channels is None else replace(found, dynamic_channels=group.dynamic_channels)
 
     def profile(self, name: str) -> Profile:
         """What machines of a profile can do here: as its file says, or drawn once within its figures' uncertainties."""

@@ -66,6 +66,10 @@ class ModelSettings(Section):
     batch_statistics: bool = Field(
         default=False, description="BatchNorm normalises by the batch at hand, in evaluation too, as in EcoFed"
     )
+    keep_ratio: float | None = Field(
+        default=None,
+        description="share of the channels that a gated model keeps for each sample, in (0, 1]; default 0.7",
+    )
 
     @field_validator("weights")
     @classmethod
@@ -151,6 +155,9 @@ class DeviceGroup(Profiled):
     load: LoadSettings | None = Field(default=None, description="other work on the devices")
     charge: float = Field(default=1.0, gt=0, le=1, description="of the battery at the start; no matter on mains")
     completeness: CompletenessSettings | None = Field(default=None, description="absent: all of its local work")
+    dynamic_channels: bool | None = Field(
+        default=None, description="whether kernels compute only channels that a gate keeps; absent: as the profile says"
+    )
 
 
 class PopulationSettings(Section):

@@ -145,7 +145,7 @@ class Simulation:
                 first.pending, first.evaluated = self._evaluate(first.report), True
             if not first.pending.ready() and len(self._reported) <= ahead:
                 break
-            score = scores(self.plan, first.pending.results())
+            score = scores(self.plan, first.report, first.pending.results())
             self._reported.popleft()
             yield self._settle(first, score)
             if self._stops(first.report, score):
@@ -224,7 +224,7 @@ def _round(told: _Reported, score: Accuracy, joules: dict[str, float] | None) ->
     return Round(
         report.round, told.start_ns, report.time_ns, report.asked, tuple(report.seconds), tuple(report.seconds.values()),
         totals.uplink_bytes, totals.downlink_bytes, totals.overhead_bytes, totals.device_flops, totals.server_flops,
-        score.test, score.loss, score.validation, score.per_device, report.metrics, joules,
+        score.test, score.loss, score.validation, score.per_device, report.metrics | (score.watched or {}), joules,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ A SimPy event is awaited by yielding it, so ``async``/``await`` needs no change 
 
 import sys
 from collections.abc import Callable, Coroutine, Generator
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -101,8 +102,7 @@ class Future(simpy.Event):
     @property
     def line(self) -> str:
         """``path/protocol.py:12``: the protocol line that asked."""
-        path, line = self._asked_at
-        return f"{'/'.join(path.split('/')[-3:])}:{line}"
+        return _told(*self._asked_at)
 
     def __await__(self) -> Generator["Future", Any, Any]:
         self.consume()
@@ -243,6 +243,11 @@ def _strip(error: BaseException) -> None:
     """Forget where a loss or a cut was raised: it would keep the frames' values alive."""
     if isinstance(error, (DeviceLost, Cancelled)):
         error.__traceback__ = error.__context__ = error.__cause__ = None
+
+
+@cache  # one text per line of a protocol, however many verbs it asks for: programs carry it to the actors
+def _told(path: str, line: int) -> str:
+    return f"{'/'.join(path.split('/')[-3:])}:{line}"
 
 
 _ENGINE = frozenset(

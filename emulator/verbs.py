@@ -57,11 +57,12 @@ class Verb(Future):
         waited_for = [item for item in inputs if isinstance(item, Future)]
         for future in waited_for:
             future.consume()
-        lost = next((end for end in self.ends() if end.lost), None)
-        if lost is not None:
-            self._give_up(DeviceLost(lost.name))
-            return
-        for end in self.ends():
+        ends = self._ends = self.ends()
+        for end in ends:
+            if end.lost:
+                self._give_up(DeviceLost(end.name))
+                return
+        for end in ends:
             end.under_way[self] = None
         for future in waited_for:
             self._wait_for(future)
@@ -75,7 +76,7 @@ class Verb(Future):
     def _give_up(self, error: Exception) -> None:
         """It never starts."""
         self._inputs.clear()
-        for end in self.ends():
+        for end in self._ends:
             end.under_way.pop(self, None)
         self.break_off(error)
 
@@ -96,12 +97,12 @@ class Verb(Future):
             self._ready()
 
     def _ready(self) -> None:
-        self._inputs = [item.value if isinstance(item, Future) else item for item in self._inputs]
-        failed = next((item for item in self._inputs if isinstance(item, Exception)), None)
-        if failed is not None:
-            self._give_up(failed)
-        else:
-            self._begin()
+        self._inputs = inputs = [item.value if isinstance(item, Future) else item for item in self._inputs]
+        for item in inputs:
+            if isinstance(item, Exception):
+                self._give_up(item)
+                return
+        self._begin()
 
     def _begin(self) -> None:
         raise NotImplementedError
@@ -118,7 +119,7 @@ class Verb(Future):
         """The service ends now: leave the row, forget the inputs."""
         self.node.engine.ended(self.op, how)
         self._inputs.clear()
-        for end in self.ends():
+        for end in self._ends:
             end.under_way.pop(self, None)
 
     def end_early(self, how: Finish, error: Exception | None) -> None:

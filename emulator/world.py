@@ -41,6 +41,7 @@ class Report(NamedTuple):
     in_flight: dict[int, Event]  # rows of what is under way, as if it were stopped here; only when a stop may need them
     joules: dict[str, float]  # drawn by all devices until then, by kind
     lost: int  # devices lost until then
+    watched: dict[str, Handle]  # values that the observer looks at beside the weights
 
 
 Reader = Callable[[Handle], Tree]
@@ -165,20 +166,22 @@ class World:
             )
         return reads[past].value
 
-    def report(self, *weights: Handle, **metrics: float) -> None:
+    def report(self, *weights: Handle, **metrics: float | Handle) -> None:
         """End the round with these weights, whole or in parts; the observer evaluates them off the clock, wherever they are.
 
-        ``metrics`` go to the records.
+        ``metrics`` go to the records; a value (one number) among them is looked at off the clock, in rounds that are evaluated.
         """
         engine = self._engine
-        engine.tape.need(weights)
+        watched = {name: metric for name, metric in metrics.items() if isinstance(metric, Handle)}
+        told = {name: metric for name, metric in metrics.items() if not isinstance(metric, Handle)}
+        engine.tape.need((*weights, *watched.values()))
         in_flight = {row.op: row for row in engine.in_flight()} if self.may_stop else {}
         self.reports.append(
             Report(
                 engine.round,
                 engine.clock.now_ns,
                 weights,
-                metrics,
+                told,
                 engine.numbers,
                 len(self.decisions),
                 tuple(self._asked),
@@ -187,6 +190,7 @@ class World:
                 in_flight,
                 engine.ledger.joules(),
                 len(self.lost),
+                watched,
             )
         )
         self._asked, self._seconds, engine.totals = {}, {}, Totals()

@@ -95,13 +95,10 @@ class Supply:
 
     def begin(self, kind: str) -> float:
         """One more user of a kind; gives the mark to hand to ``joules_since``."""
-        mark = self._advance(kind)
-        self._use(kind, 1)
-        return mark
+        return self._use(kind, 1)
 
     def end(self, kind: str) -> None:
         """One user less."""
-        self._advance(kind)
         self._use(kind, -1)
 
     def joules_since(self, kind: str, mark: float) -> float:
@@ -119,19 +116,17 @@ class Supply:
         passed_ns = int(self._env.now) - self._since_ns[kind]
         return self._each_aj[kind] + (self._power_nw[kind] * passed_ns / users if users else 0.0)
 
-    def _advance(self, kind: str) -> float:
-        self._each_aj[kind] = self._each_now_aj(kind)
+    def _use(self, kind: str, more: int) -> float:
+        """So many more users from now on; what each has drawn until now."""
+        each = self._each_aj[kind] = self._each_now_aj(kind)
         self._since_ns[kind] = int(self._env.now)
-        return self._each_aj[kind]
-
-    def _use(self, kind: str, more: int) -> None:
-        before = self._users[kind] > 0
-        self._users[kind] += more
-        after = self._users[kind] > 0
-        if before != after:
+        before = self._users[kind]
+        after = self._users[kind] = before + more
+        if not before or not after:  # users never fall below none
             self._ledger.draw(kind, self._power_nw[kind] if after else -self._power_nw[kind])
             if self.battery is not None:
                 self.battery.draw(self.drawn_nw())
+        return each
 
     def drawn_nw(self) -> int:
         """Nanowatts drawn now."""

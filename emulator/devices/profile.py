@@ -60,6 +60,7 @@ class Profile:
     ``idle_w`` is drawn always, ``load_w`` in all while computing, ``send_w`` and ``receive_w`` on top by the radio;
     ``battery_j`` is None on mains. ``reserved_memory_bytes`` is what system and framework take. Radio figures (bit/s,
     one-way s) hold where neither a cell nor the scenario says otherwise. ``sources``: one for each figure.
+    ``dynamic_channels``: whether kernels compute, sample by sample, only the channels that a gate keeps.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Profile:
     receive_w: float | None = None
     battery_j: float | None = None
     throttling: Throttling | None = None
+    dynamic_channels: bool = False
 
     @property
     def free_memory_bytes(self) -> int:

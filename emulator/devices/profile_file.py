@@ -80,16 +80,21 @@ def _shipped(name: str) -> Profile:
 def read_profile(path: Path) -> Profile:
     """A profile from a YAML file; its name is the file's. Raises ProfileError naming file and key."""
     data = _read(path)
-    _check_keys(path.name, data, ("about", "compute", "throttling", *FIGURES))
+    _check_keys(path.name, data, ("about", "compute", "throttling", "dynamic_channels", *FIGURES))
     about, compute = data.get("about"), data.get("compute", "roofline")
     if not isinstance(about, str) or not about.strip():
         raise ProfileError(f"{path.name}: about: got {about!r}; expected what the device is, in words")
     if compute not in MODES:
         raise ProfileError(f"{path.name}: compute: got {compute!r}; expected one of {', '.join(MODES)}")
+    dynamic = data.get("dynamic_channels", False)
+    if not isinstance(dynamic, bool):
+        words = "expected true (kernels that compute only the channels that a gate keeps) or false"
+        raise ProfileError(f"{path.name}: dynamic_channels: got {dynamic!r}; {words}")
     figures = {
         key: _figure(f"{path.name}: {key}", key, data.get(key)) for key in FIGURES if key in REQUIRED or key in data
     }
     numbers: dict[str, Any] = {FIGURES[key][0]: number for key, (number, _) in figures.items()}
+    numbers["dynamic_channels"] = dynamic
     sources = [(key, source) for key, (_, source) in figures.items()]
     if "throttling" in data:
         numbers["throttling"], source = _throttling(f"{path.name}: throttling", data["throttling"])

@@ -15,7 +15,7 @@ from emulator.learning.tracing import repeat
 FAN_IN = 16  # updates are summed in a fixed tree of this width, so that a sum never depends on who computed it
 
 
-def average(samples: tuple[int, ...], *updates: Weights) -> Weights:
+def average(samples: tuple[float, ...], *updates: Weights) -> Weights:
     """Mean of ``updates`` weighted by ``samples`` (FedAvg: n_k / n), summed in a fixed tree by position.
 
     Raises ValueError without any sample.

@@ -12,25 +12,39 @@ from emulator.learning.meter import unmetered
 from emulator.learning.models import ModelSpec, build
 
 Weights = dict[str, Tensor]  # parameter and buffer name -> tensor; BatchNorm's running statistics are weights too
+Slots = dict[
+    str, tuple[dict[str, Any], str]
+]  # weight -> the dictionary of its module that holds it, and its name there
 
 _LOCAL = threading.local()  # the clock traces while the server's lane trains: each thread binds modules of its own
 
 
-def _skeleton(spec: ModelSpec) -> tuple[nn.Sequential, dict[str, tuple[dict[str, Any], str]]]:
-    """The model without data, and for each weight the dictionary of its module that holds it."""
-    found = _LOCAL.__dict__.setdefault("skeletons", {})
-    if spec not in found:
-        with unmetered():
-            model = build(spec)
-        slots: dict[str, tuple[dict[str, Any], str]] = {}
-        for prefix, module in model.named_modules():
-            for holder in (module._parameters, module._buffers):
-                for name, tensor in holder.items():
-                    if tensor is not None:
-                        slots[f"{prefix}.{name}"] = (holder, name)
-        found[spec] = (model, slots)
-    skeleton: tuple[nn.Sequential, dict[str, tuple[dict[str, Any], str]]] = found[spec]
-    return skeleton
+def _skeleton(spec: ModelSpec, blocks: tuple[int, int] | None) -> tuple[nn.Sequential, Slots]:
+    """The model without data, or some of its blocks, and where each weight goes: made once, as a split binds every batch."""
+    known: dict[Any, tuple[nn.Sequential, Slots]] = _LOCAL.__dict__.setdefault("skeletons", {})
+    found = known.get((spec, blocks))
+    if found is None:
+        found = known[spec, blocks] = _whole(spec) if blocks is None else _some(*_skeleton(spec, None), blocks)
+    return found
+
+
+def _some(whole: nn.Sequential, slots: Slots, blocks: tuple[int, int]) -> tuple[nn.Sequential, Slots]:
+    start, stop = blocks
+    return nn.Sequential(*list(whole)[start:stop]), {
+        name: slot for name, slot in slots.items() if start <= block_of(name) < stop
+    }
+
+
+def _whole(spec: ModelSpec) -> tuple[nn.Sequential, Slots]:
+    with unmetered():
+        model = build(spec)
+    slots: Slots = {}
+    for prefix, module in model.named_modules():
+        for holder in (module._parameters, module._buffers):
+            for name, tensor in holder.items():
+                if tensor is not None:
+                    slots[f"{prefix}.{name}"] = (holder, name)
+    return model, slots
 
 
 def parameter_names(spec: ModelSpec) -> frozenset[str]:
@@ -58,17 +72,15 @@ def bound(
     Raises ValueError when the names do not match. In training, BatchNorm changes the bound running statistics in place:
     bind copies.
     """
-    whole, slots = _skeleton(spec)
-    model = whole if blocks is None else nn.Sequential(*list(whole)[slice(*blocks)])
-    if blocks is not None:
-        slots = {name: slot for name, slot in slots.items() if blocks[0] <= block_of(name) < blocks[1]}
+    model, slots = _skeleton(spec, blocks)
     if slots.keys() != weights.keys():
         wrong = sorted(slots.keys() ^ weights.keys())
         raise ValueError(f"weights of {spec.name}: missing or unexpected names {wrong[:5]}")
     empty = {name: holder[key] for name, (holder, key) in slots.items()}
     for name, (holder, key) in slots.items():
         holder[key] = weights[name]
-    model.train(training)
+    if any(block.training is not training for block in model):  # a walk over all modules, else spared
+        model.train(training)
     try:
         yield model
     finally:

@@ -15,7 +15,7 @@ from torch import Tensor
 from emulator.learning.binding import Weights, bound
 from emulator.learning.codecs import Encoded, Stochastic
 from emulator.learning.meter import label
-from emulator.learning.pruning import Masks, Pruning, channels
+from emulator.learning.front_pruning import Masks, Pruning, channels
 from emulator.learning.random import seed_of
 from emulator.learning.sgd import descend
 from emulator.learning.shards import Shard

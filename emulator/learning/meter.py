@@ -5,12 +5,15 @@ torch's own registry (``torch.utils.flop_counter``: 2 per multiply-add; convolut
 convolutions' backward pass by our own formula, as torch's is wrong there). Bytes are
 those of every operator's tensor inputs and outputs; views touch none. The peak counts each storage once, from the
 operator that makes it to the moment it is freed.
+
+An operator may need less on hardware that computes only the channels that are kept (``gated_conv.py``): then its entry has
+both figures, and ``Cost.on`` gives those of a machine.
 """
 
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +24,7 @@ from torch.utils.flop_counter import flop_registry
 
 from actors.values import Tree, leaves
 
-CONVOLUTIONS = frozenset({"convolution", "_convolution", "convolution_backward"})
+CONVOLUTIONS = frozenset({"convolution", "_convolution", "convolution_backward", "gated_conv", "gated_conv_backward"})
 ALLOCATIONS = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})  # touch nothing
 KINDS = (
     ("pool", "pooling"),
@@ -29,15 +32,33 @@ KINDS = (
 )  # classes of operators without arithmetic, by part of their name
 
 
+Ops = tuple[tuple[str, int, int, int], ...]
+Op = tuple[str, int, int] | tuple[str, int, int, int, int]  # class, FLOPs, bytes; and with kept channels alone
+REDUCED: dict[
+    Any, Callable[..., tuple[int, int]]
+] = {}  # operator -> FLOPs and bytes where only kept channels are computed
+
+
 @dataclass(frozen=True, eq=False)
 class Cost:
     """What a step costs: ``ops`` are (class, FLOPs, bytes, count) with class ``conv matmul pooling normalisation`` or
-    ``elementwise``."""
+    ``elementwise``. ``kept``: the same where only kept channels are computed; None: no operator needs less there."""
 
-    ops: tuple[tuple[str, int, int, int], ...]
+    ops: Ops
     flops: int
     bytes: int
     peak_bytes: int
+    kept: Ops | None = None
+
+    def on(self, dynamic_channels: bool) -> Ops:
+        """The operators as hardware executes them that has dynamic channels, or has not."""
+        return self.kept if dynamic_channels and self.kept is not None else self.ops
+
+    def flops_on(self, dynamic_channels: bool) -> int:
+        """The FLOPs that such hardware executes."""
+        if not dynamic_channels or self.kept is None:
+            return self.flops
+        return sum(flops * count for _, flops, _, count in self.kept)
 
 
 _THREAD = threading.local()  # a process may trace in one thread while it plays in another
@@ -58,7 +79,7 @@ class Meter(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.compose = compose
         self.paused = False
-        self.ops: Counter[tuple[str, int, int]] = Counter()
+        self.ops: Counter[Op] = Counter()
         self.live_bytes = 0
         self.peak_bytes = 0
         self._storages: dict[int, int] = {}
@@ -96,8 +117,10 @@ class Meter(TorchDispatchMode):
 
     def cost(self) -> Cost:
         """What was counted so far."""
-        ops = tuple((kind, flops, size, count) for (kind, flops, size), count in sorted(self.ops.items()))
-        return Cost(ops, sum(op[1] * op[3] for op in ops), sum(op[2] * op[3] for op in ops), self.peak_bytes)
+        counted = sorted(self.ops.items())
+        ops = tuple((*op[:3], count) for op, count in counted)
+        kept = tuple((op[0], *op[-2:], count) for op, count in counted) if any(len(op) > 3 for op in self.ops) else None
+        return Cost(ops, sum(op[1] * op[3] for op in ops), sum(op[2] * op[3] for op in ops), self.peak_bytes, kept)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -116,7 +139,8 @@ class Meter(TorchDispatchMode):
         if not _is_view(func, inputs, outputs) and func._overloadpacket.__name__ not in ALLOCATIONS:
             written = outputs or _written(func, args)
             size = sum(t.numel() * t.element_size() for t in (*inputs, *written))
-            self.ops[(*_flops(func, args, kwargs, out), size)] += 1
+            reduced = REDUCED.get(func._overloadpacket)
+            self.ops[(*_flops(func, args, kwargs, out), size, *(reduced(*args, out) if reduced else ()))] += 1
         return out
 
     def _see(self, tensor: torch.Tensor) -> None:

@@ -1,9 +1,9 @@
 """Local training on a device: minibatch SGD over its shard, as one step."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn import functional
 from emulator.learning.binding import Weights, bound, clone, parameter_names
 from emulator.learning.meter import label
 from emulator.learning.models import ModelSpec
+from emulator.learning.pruning import prune
 from emulator.learning.shards import Batches, Normalisation, Plan, Shard
 from emulator.learning.tracing import repeat
 
@@ -30,7 +31,8 @@ class Problem:
 class LocalSGD:
     """Settings of local SGD: v <- momentum v + g + weight_decay w; w <- w - learning_rate v (PyTorch's SGD).
 
-    ``mu`` adds FedProx's gradient mu (w - w_t), where w_t are the weights that the device received.
+    ``mu`` adds FedProx's gradient mu (w - w_t), where w_t are the weights that the device received. ``prune_threshold``:
+    after each pass over the data, convolutions' weights that are no larger become zero; 0: none do.
     """
 
     problem: Problem
@@ -39,6 +41,7 @@ class LocalSGD:
     momentum: float = 0.0
     weight_decay: float = 0.0
     mu: float = 0.0
+    prune_threshold: float = 0.0
 
     def part(self, share: float, samples: int) -> "LocalSGD":
         """The same with the first ``share`` of the minibatches that it would do on a shard of ``samples``."""
@@ -67,6 +70,9 @@ class Learner:
         )  # with the batch's shapes it fixes what one step does
 
 
+L = TypeVar("L", bound=Learner)
+
+
 @cache
 def trained(spec: ModelSpec) -> tuple[str, ...]:
     """Names of the trained weights, sorted."""
@@ -79,22 +85,39 @@ def train(weights: Weights, shard: Shard, seed: int, *, sgd: LocalSGD) -> Weight
     label("weights", [weights, own])
     label("data", shard)
     with bound(sgd.problem.model, own, training=True) as model:
-        repeat(sgd_step, Learner(sgd, weights, own, model), Batches(shard, seed, sgd.plan))
+        learn(sgd_step, Learner(sgd, weights, own, model), Batches(shard, seed, sgd.plan))
     return {name: tensor.detach() for name, tensor in own.items()}
+
+
+def learn(step: Callable[[L, Shard], None], learner: L, batches: Batches) -> None:
+    """Step after step over the minibatches; pruned after each pass, where that is asked for."""
+    if not learner.sgd.prune_threshold:
+        repeat(step, learner, batches)
+        return
+    for one in batches.passes():
+        repeat(step, learner, one)
+        prune(learner.weights, learner.sgd.prune_threshold)
 
 
 def sgd_step(learner: Learner, batch: Shard) -> None:
     """One minibatch: forward, backward, update in place."""
+    gradients = slopes(learner, batch)
+    with torch.no_grad():
+        follow(learner, gradients)
+
+
+def slopes(learner: Learner, batch: Shard) -> list[Tensor]:
+    """Gradients of a minibatch's loss at the learner's weights."""
     inputs = learner.sgd.problem.normalise(batch.images)
     loss = functional.cross_entropy(learner.model(inputs), batch.labels)
     del inputs
     gradients = list(torch.autograd.grad(loss, learner.weights))
     label("gradients", gradients)
-    with torch.no_grad():
-        _descend(learner, gradients)
+    return gradients
 
 
-def _descend(learner: Learner, gradients: list[Tensor]) -> None:
+def follow(learner: Learner, gradients: list[Tensor]) -> None:
+    """The learner's step along gradients, which are used up."""
     sgd, weights = learner.sgd, learner.weights
     if sgd.mu:
         torch._foreach_add_(gradients, weights, alpha=sgd.mu)

@@ -103,7 +103,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[Shard]:
         # NumPy draws the order: drawing is the loader's work, not the device's, and must not show in the step's cost.
-        generator = np.random.Generator(np.random.PCG64(self._seed))
+        generator = self._orders()
         samples, size = len(self._shard.labels), self._plan.batch_size
         order: list[np.ndarray] = []
         for _ in range(self._plan.batches(samples)):
@@ -117,9 +117,31 @@ class Batches:
         for size, count in self._plan.sizes(len(self._shard.labels)).items():
             yield partial(self._take, np.zeros(size, np.int64)), count
 
+    def passes(self) -> Iterator["Batches"]:
+        """The same minibatches, pass by pass; the last pass may be cut short."""
+        samples, size = len(self._shard.labels), self._plan.batch_size
+        left, a_pass, orders = self._plan.batches(samples), -(-samples // size), self._orders()
+        while left:
+            yield _Pass(self._shard, orders, replace(self._plan, steps=min(left, a_pass)))
+            left -= min(left, a_pass)
+
+    def _orders(self) -> np.random.Generator:
+        return np.random.Generator(np.random.PCG64(self._seed))
+
     def _take(self, index: np.ndarray) -> Shard:
         chosen = torch.from_numpy(index)
         return Shard(self._shard.images[chosen], self._shard.labels[chosen])
+
+
+class _Pass(Batches):
+    """One pass, which goes on where the generator of the passes before it is."""
+
+    def __init__(self, shard: Shard, orders: np.random.Generator, plan: "Plan") -> None:
+        super().__init__(shard, 0, plan)
+        self._generator = orders
+
+    def _orders(self) -> np.random.Generator:
+        return self._generator
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ momentum, the velocity; each step trains a copy that takes the old one's place: 
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -152,10 +153,15 @@ def minibatch(shard: Shard, seed: int, number: int, *, split: Split, size: int) 
         chosen = torch.zeros(min(size, batch), dtype=torch.int64)  # of a lighter split, which is measured only
     else:
         turn, place = divmod(number, -(-samples // batch))
-        generator = np.random.Generator(np.random.PCG64(seed))
-        order = [generator.permutation(samples) for _ in range(turn + 1)][turn]
-        chosen = torch.from_numpy(order[place * batch : place * batch + size])
+        chosen = torch.from_numpy(_order(seed, samples, turn)[place * batch : place * batch + size])
     return Shard(shard.images[chosen], shard.labels[chosen])
+
+
+@lru_cache(maxsize=16)
+def _order(seed: int, samples: int, turn: int) -> NDArray[np.int64]:
+    """The order of one pass; kept, as each of its minibatches asks for it. Not to be written to."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    return [generator.permutation(samples) for _ in range(turn + 1)][turn]
 
 
 def code_seed(seed: int, number: int) -> int:

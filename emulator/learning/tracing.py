@@ -6,6 +6,7 @@ which wait for an answer in their middle (``paired`` below).
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from inspect import isgeneratorfunction
 from typing import Any
 
@@ -13,11 +14,11 @@ import torch
 
 from actors.program import path_of, resolve, resume
 from actors.values import Pause, Spec, Tree
-from emulator.learning.meter import Cost, Meter, active_meter
+from emulator.learning.meter import Cost, Meter, Op, active_meter
 
 # ---- loops: only distinct bodies are traced -------------------------------------------------------------------------
 
-_BODIES: dict[Any, tuple[Counter[tuple[str, int, int]], int]] = {}
+_BODIES: dict[Any, tuple[Counter[Op], int]] = {}
 
 
 def repeat(body: Callable[[Any, Tree], None], state: Any, batches: Any) -> None:
@@ -73,7 +74,7 @@ def measure(function: Callable[..., Tree], inputs: tuple[Any, ...], settings: di
     key: Any = (
         function,
         tuple(settings.items()),
-        tuple(item if isinstance(item, Spec) else _structure(item) for item in inputs),
+        tuple([item if isinstance(item, Spec) else _structure(item) for item in inputs]),
     )
     found = _STEPS.get(key)
     if found is None:
@@ -154,7 +155,7 @@ def _trace_answer(pause: Pause, answer: Spec) -> tuple[Any, Cost]:
     out = finish(generator, answer.meta(), meter)
     specs = tuple(Spec.of(item) for item in out) if type(out) is tuple else Spec.of(out)
     cost = meter.cost()
-    return specs, Cost(cost.ops, cost.flops, cost.bytes, cost.peak_bytes - _bytes(pause.inputs))
+    return specs, replace(cost, peak_bytes=cost.peak_bytes - _bytes(pause.inputs))
 
 
 def _bytes(inputs: tuple[Any, ...]) -> int:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.learning.models import ModelSpec
+from emulator.protocols.adp_upload import AdpUploadSettings, adp_upload, upload_findings
 from emulator.protocols.ecofed import EcoFedSettings, ecofed
 from emulator.protocols.elfish import ElfishSettings, elfish, elfish_findings
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.federated_dropout import FederatedDropoutSettings, federated_dropout
 from emulator.protocols.fedgkt import FedGKTSettings, fedgkt
+from emulator.protocols.fednova import FedNovaSettings, fednova
 from emulator.protocols.fedprox import FedProxSettings, fedprox
 from emulator.protocols.fedsl import FedSLSettings, fedsl
 from emulator.protocols.fjord import FjORDSettings, fjord
@@ -18,6 +20,7 @@ from emulator.protocols.heterofl import HeteroFLSettings, heterofl
 from emulator.protocols.hierfavg import HierFavgSettings, hierfavg
 from emulator.protocols.local_loss import LocalLossSettings, local_loss
 from emulator.protocols.parallel_split import ParallelSplitSettings, parallel_split
+from emulator.protocols.scaffold import ScaffoldSettings, scaffold
 from emulator.protocols.settings import Settings
 from emulator.protocols.split_learning import SplitLearningSettings, split_learning
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
@@ -33,7 +36,7 @@ def _nothing(settings: Settings, model: ModelSpec) -> Iterator[str]:
 class Entry:
     """A protocol: ``await run(world, problem, settings)`` plays it; ``about`` is one line for ``emulator list protocols``;
     ``edges``: every device needs an edge server at its site. ``splits``: ``model.cut`` says where. ``cuts``: device groups
-    may have cuts of their own. ``findings``: what is wrong with settings for a model, as ``key: got X; expected Y``.
+    may have cuts of their own. ``findings``: what is wrong with settings for a model, as ``key.path: got X; expected Y``.
     """
 
     settings: type[Settings]
@@ -48,6 +51,14 @@ class Entry:
 PROTOCOLS: dict[str, Entry] = {
     "fedavg": Entry(FedAvgSettings, fedavg, "federated averaging (McMahan et al. 2017)"),
     "fedprox": Entry(FedProxSettings, fedprox, "FedAvg with a proximal term on the device (Li et al. 2020)"),
+    "scaffold": Entry(ScaffoldSettings, scaffold, "control variates against drift (Karimireddy et al. 2020)"),
+    "fednova": Entry(FedNovaSettings, fednova, "normalised averaging of unequal local work (Wang et al. 2020)"),
+    "adp_upload": Entry(
+        AdpUploadSettings,
+        adp_upload,
+        "FedAvg that sends salient filters alone (after Yu et al. 2023)",
+        findings=upload_findings,
+    ),
     "fedadam": Entry(FedAdamSettings, fedadam, "FedAvg with Adam at the server (Reddi et al. 2021)"),
     "hierfavg": Entry(HierFavgSettings, hierfavg, "FedAvg over edge servers (Liu et al. 2020)", edges=True),
     "split_learning": Entry(

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 from emulator.learning.codecs import Codec, Shapes, codec_of
 from emulator.learning.coding import decode_update, decode_weights, encode_update, encode_weights, encode_with_feedback
-from emulator.protocols.settings import PLAIN, LocalTraining
+from emulator.protocols.settings import PLAIN, CodedTraining
 from emulator.protocols.verbs import Node, Value, World
 
 
 class Courier:
     """A run's traffic of weights and updates; ``residuals``: what each sender's coding has left out so far, kept there."""
 
-    def __init__(self, world: World, settings: LocalTraining) -> None:
+    def __init__(self, world: World, settings: CodedTraining) -> None:
         self.world = world
         self.plain = settings.weights_codec == settings.update_codec == PLAIN
         self.feedback = settings.error_feedback

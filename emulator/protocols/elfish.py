@@ -54,8 +54,8 @@ class ElfishSettings(Paced):
 def elfish_findings(settings: ElfishSettings, model: ModelSpec) -> Iterator[str]:
     """What is wrong with the settings: a volume below the guard, layers that a model has not, or that would be left empty."""
     if settings.volume is not None and settings.volume < settings.least_volume:
-        yield f"volume: got {settings.volume:g}; expected at least least_volume, {settings.least_volume:g}"
-    yield from share_findings(model, {}, settings.layers)
+        yield f"protocol.volume: got {settings.volume:g}; expected at least least_volume, {settings.least_volume:g}"
+    yield from (f"protocol.{words}" for words in share_findings(model, {}, settings.layers))
 
 
 async def elfish(world: World, problem: Problem, settings: ElfishSettings) -> None:

@@ -10,11 +10,11 @@ from emulator.learning.aggregation import Adam, adam_state, adam_step, average
 from emulator.learning.sgd import Problem
 from emulator.protocols.courier import Courier
 from emulator.protocols.local_training import cohort_updates, local_sgd, start
-from emulator.protocols.settings import LocalTraining
+from emulator.protocols.settings import CodedTraining
 from emulator.protocols.verbs import World
 
 
-class FedAdamSettings(LocalTraining):
+class FedAdamSettings(CodedTraining):
     """FedAvg's settings and those of the server's Adam step (names of the paper)."""
 
     server_learning_rate: float = Field(default=0.01, gt=0, description="eta, the server's step size")

@@ -6,26 +6,27 @@ Algorithm 1. The average is weighted by samples, n_k / n over the devices that t
 from emulator.learning.aggregation import average
 from emulator.learning.sgd import LocalSGD, Problem
 from emulator.protocols.courier import Courier
-from emulator.protocols.local_training import cohort_updates, local_sgd, start
-from emulator.protocols.settings import LocalTraining
+from emulator.protocols.local_training import cohort_updates, local_sgd, sparsity, start
+from emulator.protocols.settings import CodedTraining, PrunedTraining
 from emulator.protocols.verbs import World
 
 
-class FedAvgSettings(LocalTraining):
+class FedAvgSettings(CodedTraining, PrunedTraining):
     """Settings of FedAvg: exactly those of local training."""
 
 
-async def fedavg(world: World, problem: Problem, settings: LocalTraining) -> None:
+async def fedavg(world: World, problem: Problem, settings: CodedTraining) -> None:
     """Algorithm 1."""
     await averaging(world, problem, settings, local_sgd(problem, settings))
 
 
-async def averaging(world: World, problem: Problem, settings: LocalTraining, sgd: LocalSGD) -> None:
+async def averaging(world: World, problem: Problem, settings: CodedTraining, sgd: LocalSGD) -> None:
     """Rounds of local training and weighted averaging. A round that nobody survives leaves the weights as they are."""
     weights, courier = await start(world, problem), Courier(world, settings)
     for _ in range(settings.rounds):
         samples, updates = await cohort_updates(world, await courier.offer(weights), sgd, settings.cohort)
         if sum(samples):
             weights = await world.server.compute(average, samples, *updates)
+        seen = await sparsity(world, sgd, updates)
         del updates  # a name would keep this round's updates alive through the next
-        world.report(weights)
+        world.report(weights, **seen)

@@ -9,11 +9,11 @@ from pydantic import Field
 from emulator.learning.sgd import Problem
 from emulator.protocols.fedavg import averaging
 from emulator.protocols.local_training import local_sgd
-from emulator.protocols.settings import LocalTraining
+from emulator.protocols.settings import CodedTraining, PrunedTraining
 from emulator.protocols.verbs import World
 
 
-class FedProxSettings(LocalTraining):
+class FedProxSettings(CodedTraining, PrunedTraining):
     """FedAvg's settings and the weight of the proximal term."""
 
     mu: float = Field(ge=0, description="weight of the proximal term (mu / 2) ||w - w_t||^2; 0 is FedAvg")

@@ -9,12 +9,12 @@ from emulator.learning.binding import block_of
 from emulator.learning.codecs.settings import AnyCodec, DropoutCodec
 from emulator.learning.lean_front import Lean
 from emulator.learning.models import ModelSpec
-from emulator.learning.pruning import Pruning
+from emulator.learning.front_pruning import Pruning
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Split
 from emulator.learning.submodel import layers
 from emulator.protocols.lean_training import Course
-from emulator.protocols.settings import PLAIN, LocalTraining
+from emulator.protocols.settings import PLAIN, CodedTraining
 from emulator.protocols.split_cuts import at_cut
 from emulator.protocols.split_training import SplitTraining, split_of
 from emulator.protocols.verbs import Node
@@ -22,7 +22,7 @@ from emulator.protocols.verbs import Node
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
-class FedSLSettings(LocalTraining):
+class FedSLSettings(CodedTraining):
     """Settings of lightweight FedSL: pruning, quantised gradients and dropout at the cut, each a knob of its own."""
 
     pruning_rate: float = Field(
@@ -101,7 +101,14 @@ class FedSLSettings(LocalTraining):
     def wrong_at(self, model: ModelSpec, cut: int) -> Iterator[str]:
         """What does not go with a cut of a model: filters to prune, where none can be cut."""
         pruned = max(self.pruning_rate, *self.pruning_rates.values(), 0) > 0
-        if pruned and self.prune_by == "filter" and not any(block_of(layer.name) < cut for layer in layers(model)):
+        if not pruned or self.prune_by != "filter":
+            return
+        try:
+            found = any(block_of(layer.name) < cut for layer in layers(model))
+        except ValueError as error:
+            yield f"protocol.prune_by: got filter; expected weight, as {model.name} is no model for it ({error})"
+            return
+        if not found:
             front = f"the first {cut} blocks of {model.name} have no filters that may be cut"
             yield f"protocol.prune_by: got filter; expected weight, as {front}"
 

@@ -10,11 +10,11 @@ from emulator.learning.aggregation import average
 from emulator.learning.sgd import LocalSGD, Problem
 from emulator.protocols.courier import Courier, Offer
 from emulator.protocols.local_training import client, local_sgd, start
-from emulator.protocols.settings import LocalTraining
+from emulator.protocols.settings import CodedTraining
 from emulator.protocols.verbs import Node, Value, World
 
 
-class HierFavgSettings(LocalTraining):
+class HierFavgSettings(CodedTraining):
     """Settings of HierFAVG."""
 
     edge_rounds: int = Field(default=1, ge=1, description="averages at the edges before one at the server (kappa_2)")

@@ -1,17 +1,26 @@
 """What the FedAvg family shares: a cohort downloads the weights, trains on its own data and uploads the result."""
 
 from emulator.learning.evaluation import initial_weights
+from emulator.learning.pruning import mean_sparsity
 from emulator.learning.sgd import LocalSGD, Problem, train
 from emulator.learning.shards import Plan
 from emulator.protocols.courier import Offer
-from emulator.protocols.settings import LocalTraining
+from emulator.protocols.settings import LocalTraining, PrunedTraining
 from emulator.protocols.verbs import Node, Value, World
 
 
 def local_sgd(problem: Problem, settings: LocalTraining, *, mu: float = 0.0) -> LocalSGD:
     """The device's step, from a scenario's settings."""
     plan = Plan(settings.batch_size, settings.local_epochs or 1, settings.local_steps)
-    return LocalSGD(problem, plan, settings.learning_rate, settings.momentum, settings.weight_decay, mu)
+    threshold = settings.prune_threshold if isinstance(settings, PrunedTraining) else 0.0
+    return LocalSGD(problem, plan, settings.learning_rate, settings.momentum, settings.weight_decay, mu, threshold)
+
+
+async def sparsity(world: World, sgd: LocalSGD, updates: list[Value]) -> dict[str, Value]:
+    """What a round tells of pruning: the mean share of zeros in the convolutions of what came; nothing without pruning."""
+    if not sgd.prune_threshold or not updates:
+        return {}
+    return {"sparsity": await world.server.compute(mean_sparsity, *updates)}
 
 
 async def start(world: World, problem: Problem, *, blocks: tuple[int, int] | None = None) -> Value:

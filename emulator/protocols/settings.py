@@ -37,17 +37,22 @@ class LocalTraining(RoundSettings):
     learning_rate: float = Field(gt=0, description="step size of local SGD")
     momentum: float = Field(default=0.0, ge=0, lt=1, description="heavy-ball momentum of local SGD")
     weight_decay: float = Field(default=0.0, ge=0, description="L2 coefficient added to the gradient")
-    weights_codec: CodecSettings = Field(default=PLAIN, description="codec of weights on their way to those that train")
-    update_codec: CodecSettings = Field(
-        default=PLAIN, description="codec of what comes back: new minus received weights"
-    )
-    error_feedback: bool = Field(default=False, description="what update_codec leaves out is added to the next update")
 
     @model_validator(mode="after")
     def _one_measure_of_work(self) -> Self:
         if self.local_epochs is not None and self.local_steps is not None:
             raise ValueError("local_epochs and local_steps exclude each other; give one of them")
         return self
+
+
+class CodedTraining(LocalTraining):
+    """Local training whose weights and updates may be coded on their way (``courier.py``)."""
+
+    weights_codec: CodecSettings = Field(default=PLAIN, description="codec of weights on their way to those that train")
+    update_codec: CodecSettings = Field(
+        default=PLAIN, description="codec of what comes back: new minus received weights"
+    )
+    error_feedback: bool = Field(default=False, description="what update_codec leaves out is added to the next update")
 
     @model_validator(mode="after")
     def _something_to_feed_back(self) -> Self:
@@ -56,3 +61,13 @@ class LocalTraining(RoundSettings):
                 "error_feedback: got true with update_codec fp32; expected a codec that leaves something out"
             )
         return self
+
+
+class PrunedTraining(LocalTraining):
+    """Local training that may set small weights to zero (ADP's variant B, ``learning/pruning.py``)."""
+
+    prune_threshold: float = Field(
+        default=0.0,
+        ge=0,
+        description="after each local epoch convolutions' weights up to this size become zero; 0: none",
+    )

@@ -129,5 +129,5 @@ class World(Protocol):
     def mailbox(self) -> "Mailbox":
         """A queue between clients and a server loop."""
 
-    def report(self, *weights: Value, **metrics: float) -> None:
-        """End the round with these weights, whole or in parts."""
+    def report(self, *weights: Value, **metrics: Value) -> None:
+        """End the round with these weights, whole or in parts, and with figures: plain numbers, or values of one number."""

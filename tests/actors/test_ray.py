@@ -17,11 +17,15 @@ from emulator.devices.condition import Completeness, Condition
 from emulator.devices.pace import Load
 from emulator.devices.presence import Markov
 from emulator.devices.profile import Throttling
+from emulator.learning.models import ModelSpec
 from emulator.learning.tracing import warm_up
 from emulator.preparation import make_holdings
+from emulator.protocols.adp_upload import AdpUploadSettings, adp_upload
 from emulator.protocols.ecofed import EcoFedSettings, ecofed
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
+from emulator.protocols.fednova import FedNovaSettings, fednova
+from emulator.protocols.scaffold import ScaffoldSettings, scaffold
 from emulator.protocols.settings import RoundSettings
 from emulator.run import simulate
 from tests.world.protocols import Deadline, Marked, Quiet, asynchronous, deadline, failing, mortal, reading
@@ -75,6 +79,8 @@ def test_same_hashes_on_any_placement(devices_per_actor: int | None) -> None:
     ("protocol", "settings"),
     [
         (fedadam, FedAdamSettings(rounds=2, cohort=4, learning_rate=0.1)),
+        (scaffold, ScaffoldSettings(rounds=3, cohort=4, learning_rate=0.1, momentum=0.5)),
+        (fednova, FedNovaSettings(rounds=2, cohort=4, learning_rate=0.1, momentum=0.5)),
         (deadline, Deadline(rounds=2, cohort=8, first=5)),
         (reading, RoundSettings(rounds=3, cohort=4)),
         (asynchronous, RoundSettings(rounds=5, cohort=4)),
@@ -159,6 +165,22 @@ def test_devices_that_come_and_go_tell_the_same_everywhere() -> None:
     assert inline.end.devices_lost > 0
     assert remote.end.joules == inline.end.joules
     assert inline.end.joules is not None
+
+
+@pytest.mark.parametrize(
+    ("protocol", "settings"),
+    [
+        (scaffold, ScaffoldSettings(rounds=2, cohort=3, learning_rate=0.05, prune_threshold=0.01)),
+        (adp_upload, AdpUploadSettings(rounds=2, cohort=3, learning_rate=0.05)),
+    ],
+)
+def test_adp_is_the_same_everywhere(protocol: Any, settings: Any) -> None:
+    """Gates with pruning, whose sparsity is looked at off the clock; and salient filters on the wire."""
+    problem = replace(CNN, model=ModelSpec("cnn_gated", 10, DIGITS.shape, keep_ratio=0.7))
+    blueprint = plan(protocol, settings, [*fleet(2), *fleet(2, dynamic_channels=True)], problem=problem)
+    remote, inline = on_ray(blueprint, 2), play(blueprint)
+    same(remote, inline)
+    assert protocol is adp_upload or all(row.metrics["sparsity"] > 0 for row in inline.rounds)
 
 
 def test_ecofed_is_the_same_everywhere() -> None:

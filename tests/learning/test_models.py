@@ -20,6 +20,16 @@ COUNTS = {
     ("vgg11", (3, 32, 32)): 9_231_114,
     # EcoFed: the same convolutions, then 2048-4096-4096-10
     ("vgg11_ecofed", (3, 32, 32)): 9_231_114 - 5130 + 2048 * 4096 + 4096 + 4096 * 4096 + 4096 + 40970,
+    # EcoFed's device part, two 3x3 convolutions to 64 with BatchNorm, 256 -> 10
+    ("vgg_ecofed_small", (3, 32, 32)): 76_032 + 9 * 128 * 64 + 192 + 9 * 64 * 64 + 192 + 2570,
+    # stem 864 + 64; blocks: 1 x 32, 6 x 16 and 6 x 24 hidden channels to 16, 24, 24; then the same back behind 24 channels
+    ("mobilenetv2_small", (3, 32, 32)): 928
+    + (32 * 9 + 64 + 32 * 16 + 32)
+    + (16 * 96 + 192 + 96 * 9 + 192 + 96 * 24 + 48)
+    + (24 * 144 + 288 + 144 * 9 + 288 + 144 * 24 + 48)
+    + (9 * 24 * 64 + 192)
+    + (9 * 64 * 64 + 192)
+    + 2570,
     ("resnet20", (3, 32, 32)): 269_722,  # 0.27 M in He et al. 2016, table 6
     ("resnet32", (3, 32, 32)): 464_154,  # 0.46 M
     ("resnet18", (3, 32, 32)): 11_173_962,

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ from emulator.learning.meter import Cost
 from emulator.learning.models import MODELS, ModelSpec, build, initial_weights
 from emulator.learning.sgd import LocalSGD, Problem, train
 from emulator.learning.shards import Batches, Normalisation, Plan, Shard
-from emulator.learning.split import Half, Split, back, begin, code_seed, end, front, halves, sizes
+from emulator.learning.split import Half, Split, back, begin, code_seed, end, front, halves, minibatch, sizes
 from emulator.learning.tracing import measure
 
 SEED, BATCH, SAMPLES = 5, 3, 5  # two minibatches, of three samples and of two
@@ -88,7 +89,15 @@ def furthest(one: Weights, other: Weights) -> float:
 # ---- exact: the same weights ---------------------------------------------------------------------------------------------
 
 
-LARGE = ("vgg11_ecofed", "vgg19", "alexnet")  # three of their cuts here; all of them in tests/reproduce
+LARGE = (
+    "vgg11_ecofed",
+    "alexnet",
+    "vgg16",
+    "vgg19",
+    "vgg11_gated",
+    "vgg16_gated",
+    "resnet32_gated",
+)  # three of their cuts here; all of them in tests/reproduce
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -290,3 +299,16 @@ def test_modules_are_left_as_they_were() -> None:
     after: Half = resume(Paused(first), gradient)
     assert isinstance(build(problem("cnn").model), nn.Sequential)
     assert after["weights"].keys() < whole.keys()
+
+
+def test_minibatches_follow_the_orders_of_their_seeds_however_they_are_asked_for() -> None:
+    """Five samples by three: passes of two minibatches, each pass the seed's next permutation; two devices take turns."""
+    split, shard = split_at("mlp", 1), Shard(torch.arange(SAMPLES).reshape(-1, 1, 1, 1), torch.arange(SAMPLES))
+    expected = {}
+    for seed in (SEED, SEED + 1):
+        generator = np.random.Generator(np.random.PCG64(seed))
+        passes = [generator.permutation(SAMPLES).tolist() for _ in range(3)]
+        expected[seed] = [part for order in passes for part in (order[:BATCH], order[BATCH:])]
+    for number, size in enumerate((3, 2) * 3):
+        for seed, chosen in expected.items():
+            assert minibatch(shard, seed, number, split=split, size=size).labels.tolist() == chosen[number]

@@ -9,10 +9,10 @@ import pytest
 
 from emulator.cli import main
 from emulator.cut_memory import refuse_cut
-from emulator.cut_rules import cut_findings
 from emulator.cuts import cost_of, cuts_of, split_for
 from emulator.learning.codecs.settings import PlainCodec
 from emulator.learning.models import ModelSpec
+from emulator.model_rules import cut_findings
 from emulator.preparation import prepare
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings
 from emulator.reading import ScenarioError, read_scenario

@@ -4,9 +4,12 @@ no latency, no pipelining. Per minibatch of B samples with a elements at the cut
 T_FL = n/B t_full + 8 W / up + 8 W / down (W bytes of weights, up and down)
 T_DPFL = n/B (t_fwd + 8 (4 a B + 8 B) / up + t_srv + 8 (4 a B) / down + t_bwd) + 8 W_d / up + 8 W_d / down
 T_Eco = 1/rho n/B (t_fwd + 8 (a B + 8 B + 4) / up) + n/B t_learn; 8 B are the labels, 4 the scale.
+
+And EcoFed's acceptance check 6 (c): the order of the three systems, with a server that clients share.
 """
 
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -28,10 +31,10 @@ FRONT, BACK = sum(CONVS[:2]), sum(CONVS[2:]) + sum(LINEARS)
 FIRST = CONVS[0]  # the images need no gradient
 
 
-def seconds(protocol: Any, settings: Any) -> list[float]:
+def seconds(protocol: Any, settings: Any, changes: dict[str, Any] | None = None, **device: float) -> list[float]:
     """Virtual seconds of the rounds, of two clients with 50 samples each."""
-    groups = fleet(2, flop_per_s=DEVICE, uplink_bps=UP, downlink_bps=DOWN)
-    changes = {"server": profile(flop_per_s=SERVER), "discipline": "share_per_client"}
+    groups = fleet(2, **({"flop_per_s": DEVICE, "uplink_bps": UP, "downlink_bps": DOWN} | device))
+    changes = changes or {"server": profile(flop_per_s=SERVER), "discipline": "share_per_client"}
     blueprint = plan(protocol, settings, groups, problem=shapes("vgg11_ecofed"), samples=(BATCHES * B,) * 2, **changes)
     return [(row.end_ns - row.start_ns) / 1e9 for row in time_only(blueprint).rounds]
 
@@ -66,3 +69,28 @@ def test_ecofed(period: int) -> None:
     sending = BATCHES * (forward + 8 * (ELEMENTS * B + 8 * B + 4) / UP)
     rounds = [sending * (number % period == 0) + BATCHES * learning for number in range(4)]
     assert seconds(ecofed, EcoFedSettings(rounds=4, replay_period=period, **SIZE)) == pytest.approx(rounds, rel=1e-6)
+
+
+def compared(device: float, share: float, factor: float) -> tuple[float, float, float]:
+    """Mean round of FL, split FL and EcoFed: two clients that share a server, links of ``factor`` times 10/25 Mbit/s."""
+    links = {"flop_per_s": device, "uplink_bps": factor * UP, "downlink_bps": factor * DOWN}
+    shared = {"server": profile(flop_per_s=2 * share), "discipline": "shared"}
+    asked = (
+        (fedavg, FedAvgSettings(rounds=1, **SIZE)),
+        (splitfed_v1, SplitFedV1Settings(rounds=1, **SIZE)),
+        (ecofed, EcoFedSettings(rounds=2, **SIZE)),
+    )
+    fl, split, eco = (fmean(seconds(protocol, settings, shared, **links)) for protocol, settings in asked)
+    return fl, split, eco
+
+
+@pytest.mark.parametrize("device", [2e9, 4e9, 8e9])
+def test_the_order_of_the_three_systems(device: float) -> None:
+    """Check 6 (c): T_FL > T_DPFL > T_Eco on 10/25 Mbit/s, T_DPFL / T_Eco 2 to 4 and larger on slower links."""
+    ratios = []
+    for factor in (2.0, 1.0, 0.5):
+        fl, split, eco = compared(device, SERVER, factor)
+        assert fl > split > eco
+        ratios.append(split / eco)
+    assert 2 < ratios[1] < 4
+    assert ratios == sorted(ratios)

@@ -15,13 +15,15 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor, nn
 
-from emulator.learning.models import deep, small, weights
+from emulator.learning.models import deep, gated, small, weights
+from emulator.learning.models.gated import KEEP, GatedConv
 from emulator.learning.models.layers import BatchNorm2d
 from emulator.learning.models.weights import WeightSpec
 
 Shape = tuple[int, int, int]
 
 HE = "He et al., Deep Residual Learning, CVPR 2016 (arXiv 1512.03385)"
+ADP = "Yu et al., Adaptive Dynamic Pruning (arXiv 2106.06921, CCGrid 2023), gates as in the authors' code"
 ECOFED = "Wu et al., EcoFed, IEEE TPDS 35(3), 2024 (arXiv 2304.05495), the shapes of the authors' code"
 
 
@@ -30,12 +32,14 @@ class ModelSpec:
     """A model for images of ``shape`` (C, H, W) and so many classes.
 
     ``batch_statistics``: BatchNorm always normalises by the batch at hand; its running statistics are of no matter then.
+    ``keep_ratio``: share of the channels that a gated model keeps for each sample; None: ``KEEP``, where there are gates.
     """
 
     name: str
     classes: int
     shape: Shape
     batch_statistics: bool = False
+    keep_ratio: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class ModelInfo:
     source: str
     reference: Shape
     parameters: int
+    gated: bool = False
 
 
 MODELS: dict[str, ModelInfo] = {
@@ -75,12 +80,20 @@ MODELS: dict[str, ModelInfo] = {
         deep.vgg11, (32, 32), "VGG-11 with BatchNorm and one fully connected layer, 9.2 M",
         "Simonyan & Zisserman, ICLR 2015 (arXiv 1409.1556), table 1, A", (3, 32, 32), 9_231_114,
     ),
+    "vgg16": ModelInfo(
+        deep.vgg16, (32, 32), "VGG-16 with BatchNorm and one fully connected layer, 14.7 M",
+        "Simonyan & Zisserman, ICLR 2015 (arXiv 1409.1556), table 1, D", (3, 32, 32), 14_728_266,
+    ),
     "vgg19": ModelInfo(
         deep.vgg19, (32, 32), "VGG-19 with BatchNorm and one fully connected layer, 20.0 M",
         "Simonyan & Zisserman, ICLR 2015 (arXiv 1409.1556), table 1, E", (3, 32, 32), 20_040_522,
     ),
     "vgg11_ecofed": ModelInfo(
         deep.vgg11_ecofed, (32, 32), "EcoFed's VGG-11 with 4096-4096, 34.4 M", ECOFED, (3, 32, 32), 34_440_970
+    ),
+    "vgg_ecofed_small": ModelInfo(
+        deep.vgg_ecofed_small, (32, 32), "EcoFed's device part with a light back, 0.19 M",
+        f"{ECOFED}; the back is this platform's", (3, 32, 32), 189_578,
     ),
     "resnet8": ModelInfo(
         deep.resnet8, (8, 256), "CIFAR ResNet-8 (He et al. 2016), option A shortcuts", HE, (3, 32, 32), 75_290
@@ -93,6 +106,17 @@ MODELS: dict[str, ModelInfo] = {
         deep.mobilenetv2, (32, 256), "MobileNetV2 1.0 (Sandler et al. 2018), 2.2 M",
         "Sandler et al., CVPR 2018 (arXiv 1801.04381), table 2", (3, 32, 32), 2_236_682,
     ),
+    "mobilenetv2_small": ModelInfo(
+        deep.mobilenetv2_small, (32, 32), "MobileNetV2's first four blocks with a light back, 0.07 M",
+        "Sandler et al., CVPR 2018 (arXiv 1801.04381), table 2; the back is this platform's", (3, 32, 32), 69_434,
+    ),
+    "cnn_gated": ModelInfo(gated.cnn_gated, (8, 256), "cnn with channel gates", ADP, (1, 28, 28), 26_746, True),
+    "resnet8_gated": ModelInfo(gated.resnet8_gated, (8, 256), "CIFAR ResNet-8 with gates", ADP, (3, 32, 32), 83_706, True),
+    "resnet32_gated": ModelInfo(
+        gated.resnet32_gated, (8, 256), "CIFAR ResNet-32 with gates, 0.52 M", ADP, (3, 32, 32), 516_474, True
+    ),
+    "vgg11_gated": ModelInfo(gated.vgg11_gated, (32, 32), "VGG-11 with gates, 10.3 M", ADP, (3, 32, 32), 10_255_306, True),
+    "vgg16_gated": ModelInfo(gated.vgg16_gated, (32, 32), "VGG-16 with gates, 16.4 M", ADP, (3, 32, 32), 16_362_762, True),
 }  # fmt: skip
 
 
@@ -109,7 +133,20 @@ def refusal(spec: ModelSpec) -> str | None:
     low, high = info.sides
     if not all(low <= side <= high for side in spec.shape[1:]):
         return f'"{spec.name}" takes images of {low} to {high} pixels a side; got {images}'
-    return None if spec.classes > 0 else f'"{spec.name}" needs at least one class; got {spec.classes}'
+    if spec.classes < 1:
+        return f'"{spec.name}" needs at least one class; got {spec.classes}'
+    wrong = keep_refusal(spec.name, spec.keep_ratio)
+    return wrong and f"keep_ratio: {wrong}"
+
+
+def keep_refusal(name: str, ratio: float | None) -> str | None:
+    """Why a known model cannot keep such a share of its channels; None when it can."""
+    if ratio is None or (MODELS[name].gated and 0 < ratio <= 1):
+        return None
+    if MODELS[name].gated:
+        return f"got {ratio:g}; expected a share above 0 and at most 1, as {name} keeps one channel at least"
+    others = ", ".join(other for other, info in MODELS.items() if info.gated)
+    return f"got {ratio:g}; expected none, as {name} has no gates, or a model with gates: {others}"
 
 
 def build(spec: ModelSpec, device: str = "meta") -> nn.Sequential:
@@ -126,6 +163,8 @@ def build(spec: ModelSpec, device: str = "meta") -> nn.Sequential:
     for layer in model.modules():
         if isinstance(layer, BatchNorm2d):
             layer.batch_statistics = spec.batch_statistics
+        if isinstance(layer, GatedConv):
+            layer.keep_ratio = KEEP if spec.keep_ratio is None else spec.keep_ratio
     return model if device == "meta" else model.to_empty(device=device)
 
 

@@ -12,6 +12,7 @@ Shape = tuple[int, int, int]
 
 ALEXNET = ((64, 3, 2, True), (192, 5, 1, True), (384, 3, 1, False), (256, 3, 1, False), (256, 3, 1, True))
 VGG11 = (64, 128, 256, 256, 512, 512, 512, 512)  # Simonyan & Zisserman 2015, table 1, configuration A
+VGG16 = (64, 64, 128, 128, *(256,) * 3, *(512,) * 6)  # configuration D
 VGG19 = (*(64,) * 2, *(128,) * 2, *(256,) * 4, *(512,) * 8)  # the same, configuration E
 
 
@@ -52,6 +53,12 @@ def vgg11(shape: Shape, classes: int) -> nn.Sequential:
     return nn.Sequential(*blocks, nn.Sequential(nn.Flatten(), nn.Linear(512, classes)))
 
 
+def vgg16(shape: Shape, classes: int) -> nn.Sequential:
+    """VGG-16 with BatchNorm for 32x32 images and one fully connected layer: 14 blocks, 14,728,266 parameters."""
+    blocks = _vgg_convolutions(shape[0], frozenset({2, 4, 7, 10, 13}), VGG16)
+    return nn.Sequential(*blocks, nn.Sequential(nn.Flatten(), nn.Linear(512, classes)))
+
+
 def vgg19(shape: Shape, classes: int) -> nn.Sequential:
     """VGG-19 with BatchNorm for 32x32 images and one fully connected layer: 17 blocks, 20,040,522 parameters."""
     blocks = _vgg_convolutions(shape[0], frozenset({2, 4, 8, 12, 16}), VGG19)
@@ -69,6 +76,20 @@ def vgg11_ecofed(shape: Shape, classes: int) -> nn.Sequential:
         nn.Sequential(nn.Linear(4096, 4096), nn.ReLU()),
         nn.Linear(4096, classes),
     )
+
+
+def _light_back(channels: int, classes: int) -> list[nn.Module]:
+    """A back for 8x8 maps that a study on a CPU can afford: two convolutions to 64, each pooled, and a linear layer."""
+    return [
+        nn.Sequential(*conv_bn(channels, 64, bias=True), nn.ReLU(), nn.MaxPool2d(2)),
+        nn.Sequential(*conv_bn(64, 64, bias=True), nn.ReLU(), nn.MaxPool2d(2)),
+        nn.Sequential(nn.Flatten(), nn.Linear(256, classes)),
+    ]
+
+
+def vgg_ecofed_small(shape: Shape, classes: int) -> nn.Sequential:
+    """EcoFed's device part (the first two blocks of ``vgg11_ecofed``) with a light back; the back is ours."""
+    return nn.Sequential(*_vgg_convolutions(shape[0], frozenset({1, 2}))[:2], *_light_back(128, classes))
 
 
 def _resnet(shape: Shape, classes: int, widths: tuple[int, ...], depth: int, *, projection: bool) -> nn.Sequential:
@@ -130,6 +151,17 @@ MOBILENETV2 = (
 )
 
 
+def _inverted_residuals(channels: int, rows: tuple[tuple[int, int, int, int], ...]) -> tuple[list[nn.Module], int]:
+    """MobileNetV2's stem and the blocks of ``rows`` (expansion, width, count, stride); and the channels that they give."""
+    blocks: list[nn.Module] = [nn.Sequential(*conv_bn(channels, 32, stride=2), nn.ReLU6())]
+    channels = 32
+    for expand, width, count, stride in rows:
+        for number in range(count):
+            blocks.append(InvertedResidual(channels, width, stride if number == 0 else 1, expand))
+            channels = width
+    return blocks, channels
+
+
 def mobilenetv2(shape: Shape, classes: int) -> nn.Sequential:
     """MobileNetV2 1.0 (Sandler et al. 2018, table 2), stem of stride 2, layer order as in torchvision.
 
@@ -137,12 +169,13 @@ def mobilenetv2(shape: Shape, classes: int) -> nn.Sequential:
     blocks before the classifier take published ImageNet weights as they are (``emulator.pretrained``), for
     images of any accepted size. Of a 32x32 image, halved five times, the last of them leaves 1x1.
     """
-    blocks: list[nn.Module] = [nn.Sequential(*conv_bn(shape[0], 32, stride=2), nn.ReLU6())]
-    channels = 32
-    for expand, width, count, stride in MOBILENETV2:
-        for number in range(count):
-            blocks.append(InvertedResidual(channels, width, stride if number == 0 else 1, expand))
-            channels = width
+    blocks, channels = _inverted_residuals(shape[0], MOBILENETV2)
     blocks.append(nn.Sequential(nn.Conv2d(channels, 1280, 1, bias=False), BatchNorm2d(1280), nn.ReLU6()))
     blocks.append(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, classes)))
     return nn.Sequential(*blocks)
+
+
+def mobilenetv2_small(shape: Shape, classes: int) -> nn.Sequential:
+    """The first four blocks of ``mobilenetv2`` (24 channels, a fourth of the side) with a light back; the back is ours."""
+    blocks, channels = _inverted_residuals(shape[0], MOBILENETV2[:2])
+    return nn.Sequential(*blocks, *_light_back(channels, classes))

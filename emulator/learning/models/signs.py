@@ -8,10 +8,11 @@ from functools import cache
 from torch import nn
 
 from emulator.learning.models import ModelSpec, build
+from emulator.learning.models.gated import GatedBlock
 from emulator.learning.models.layers import BasicBlock, PooledBlock, SeededDropout
 
 KEEPS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity, SeededDropout)
-CUTS_OFF = (nn.ReLU, nn.ReLU6, BasicBlock)  # a basic block ends in a ReLU
+CUTS_OFF = (nn.ReLU, nn.ReLU6, BasicBlock, GatedBlock)  # such blocks end in a ReLU
 
 
 @cache

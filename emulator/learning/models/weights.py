@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from emulator.learning.models.gated import GateLinear
+
 
 class WeightSpec(NamedTuple):
     """One weight without its data. ``buffer``: not trained by gradients (BatchNorm's running statistics)."""
@@ -29,7 +31,8 @@ def draw(model: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
 
     Convolutions and linear layers: weights and biases uniform in +-1 / sqrt(fan_in), as PyTorch does by default
     (``kaiming_uniform_`` with a = sqrt(5), whose bound is sqrt(6 / ((1 + a^2) fan_in))). He et al. 2016 drew wider;
-    that does not matter where BatchNorm follows. BatchNorm: scale 1, shift 0, running mean 0 and variance 1.
+    that does not matter where BatchNorm follows. BatchNorm: scale 1, shift 0, running mean 0 and variance 1. Gates: weights
+    normal with variance 2 / fan_in (``kaiming_normal_``), biases 1.
 
     Raises TypeError for a layer with weights that there is no rule for.
     """
@@ -41,6 +44,10 @@ def draw(model: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
 
 def _values(module: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
     """The module's own weights, not those of the modules in it."""
+    if isinstance(module, GateLinear):
+        spread = sqrt(2 / module.in_features)
+        drawn = torch.empty(module.weight.shape).normal_(0.0, spread, generator=generator)
+        return {"weight": drawn, "bias": torch.ones(module.out_features)}
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         return _uniform(module, generator)
     if isinstance(module, nn.BatchNorm2d):

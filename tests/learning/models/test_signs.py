@@ -16,7 +16,9 @@ BY_HAND = {
     "vgg11": tuple(range(1, 9)), "vgg19": tuple(range(1, 17)),
     "vgg11_ecofed": tuple(range(1, 11)), "resnet8": (1, 2, 3, 4), "resnet9": (1, 2),
     "resnet18": tuple(range(1, 10)), "resnet20": tuple(range(1, 11)), "resnet32": tuple(range(1, 17)),
-    "mobilenetv2": (1, 19),
+    "mobilenetv2": (1, 19), "vgg_ecofed_small": (1, 2, 3, 4), "mobilenetv2_small": (1, 5, 6),
+    "vgg16": tuple(range(1, 14)), "cnn_gated": (1, 2, 3), "resnet8_gated": (1, 2, 3, 4),
+    "resnet32_gated": tuple(range(1, 17)), "vgg11_gated": tuple(range(1, 9)), "vgg16_gated": tuple(range(1, 14)),
 }  # fmt: skip
 
 

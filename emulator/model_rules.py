@@ -1,14 +1,35 @@
-"""What must hold of a split, where a model can be cut; and of codecs, which of them carry what travels."""
+"""What must hold between a protocol and a model: that there is what it needs, where it can be cut, which codecs carry it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from emulator.learning.codecs import codec_of
 from emulator.learning.codecs.settings import AnyCodec, DropoutCodec
 from emulator.learning.models import ModelSpec, summary
 from emulator.learning.models.signs import non_negative_cuts
+from emulator.protocols.catalogue import PROTOCOLS
 from emulator.protocols.settings import Settings
 
 SIGNED = {"cut_gradient": "gradients", "update_codec": "updates", "weights_codec": "weights"}  # of both signs
+
+
+def model_findings(name: str, settings: Settings, model: ModelSpec, cuts: Mapping[str, int | None]) -> Iterator[str]:
+    """What is wrong with a protocol's settings for a model, and with the cuts, given by their keys, the model's own first."""
+    yield from PROTOCOLS[name].findings(settings, model)
+    yield from codec_findings(settings)
+    (whole, cut), *own = cuts.items()
+    if not PROTOCOLS[name].splits:
+        told = {place: cut for place, cut in cuts.items() if cut is not None}
+        yield from (f"{place}: got {cut}; expected none, as {name} has no use for it" for place, cut in told.items())
+        return
+    if cut is not None or any(other is None for _, other in own):
+        yield from cut_findings(name, settings, model, (whole, cut))
+    used = [cut if other is None else other for _, other in own]
+    for place, other in own:
+        if other is not None:
+            yield from cut_findings(name, settings, model, (place, other))
+        one = getattr(settings, "one_cut", None) if PROTOCOLS[name].cuts else f"{name} joins all devices' data"
+        if other is not None and other != used[0] and one is not None:
+            yield f"{place}: got {other} beside {used[0]}; expected one cut for all, as {one}"
 
 
 def cut_findings(protocol: str, settings: Settings, model: ModelSpec, chosen: tuple[str, int | None]) -> Iterator[str]:

@@ -16,7 +16,18 @@ from emulator.learning.codecs import Dropout, Stochastic
 from emulator.learning.lean_front import Lean, lean_front
 from emulator.learning.mask import mask_bytes
 from emulator.learning.models import ModelSpec
-from emulator.learning.pruning import Masks, Pruning, channels, choose, pruned_of, restore, thick, thin, trim, unknown
+from emulator.learning.front_pruning import (
+    Masks,
+    Pruning,
+    channels,
+    choose,
+    pruned_of,
+    restore,
+    thick,
+    thin,
+    trim,
+    unknown,
+)
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import Normalisation, Plan, Shard
 from emulator.learning.split import Half, Split, back, begin, end, front

@@ -1,0 +1,24 @@
+"""EcoFed's acceptance check 6 (a) and (b): the claims about learning get the verdicts that ``docs/ecofed.md`` tells."""
+
+import pytest
+
+from benchmarks.ecofed_learning import MOBILE, MOBILE_CLAIMS, tested
+from benchmarks.study import Claim, Study
+from emulator.learning.datasets import available
+from emulator.pretrained import pretrained_here
+
+pytestmark = [
+    pytest.mark.timeout(4 * 3600),  # some ten minutes on two idle cores
+    pytest.mark.skipif(not available("cifar10"), reason="needs `emulator fetch cifar10`"),
+    pytest.mark.skipif(
+        not pretrained_here("mobilenetv2-imagenet"), reason="needs `emulator fetch mobilenetv2-imagenet`"
+    ),
+]
+
+VERDICTS: list[tuple[Study, tuple[Claim, ...], list[str]]] = [(MOBILE, MOBILE_CLAIMS, ["holds"] * 5)]
+
+
+@pytest.mark.parametrize(("study", "claims", "verdicts"), VERDICTS)
+def test_verdicts(study: Study, claims: tuple[Claim, ...], verdicts: list[str]) -> None:
+    """Five paired seeds. A verdict that changes, for better or worse, changes the page too."""
+    assert tested(study, claims).verdicts() == verdicts
