@@ -14,8 +14,8 @@ from torch import Tensor
 
 from emulator.learning.binding import Weights, bound
 from emulator.learning.codecs import Encoded, Stochastic
-from emulator.learning.meter import label
 from emulator.learning.front_pruning import Masks, Pruning, channels
+from emulator.learning.meter import label
 from emulator.learning.random import seed_of
 from emulator.learning.sgd import descend
 from emulator.learning.shards import Shard

@@ -5,9 +5,9 @@ federated split learning (devices in parallel, each with the front of the model)
 quantised gradient updates, random dropout of the activations at the cut. A summary of the paper adds: pruned is what
 contributes least to the loss, fronts are aggregated every I rounds, and the experiments are of VGG-19 on CIFAR-10.
 
-Inferred, and ours: the formulas (``front_pruning``, ``lean_front``), backs averaged every round as in SplitFed v1 or one shared back,
-a cohort that stays for I rounds, fresh optimisers each round, averages weighted by samples. With every knob off a round is
-SplitFed v1's, verb by verb. Between two aggregations the newest whole model is the last one.
+Inferred, and ours: the formulas (``front_pruning``, ``lean_front``), backs averaged every round as in SplitFed v1 or one
+shared back, a cohort that stays for I rounds, fresh optimisers each round, averages weighted by samples. With every knob
+off a round is SplitFed v1's, verb by verb. Between two aggregations the newest whole model is the last one.
 """
 
 from emulator.learning.sgd import Problem

@@ -7,9 +7,9 @@ from pydantic import Field, model_validator
 
 from emulator.learning.binding import block_of
 from emulator.learning.codecs.settings import AnyCodec, DropoutCodec
+from emulator.learning.front_pruning import Pruning
 from emulator.learning.lean_front import Lean
 from emulator.learning.models import ModelSpec
-from emulator.learning.front_pruning import Pruning
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Split
 from emulator.learning.submodel import layers

@@ -2,8 +2,8 @@
 
 from typing import Any, Literal, NamedTuple, Protocol
 
-from emulator.learning.lean_front import Lean, lean_front
 from emulator.learning.front_pruning import Pruning, choose, restore, thick, thin, trim, unknown
+from emulator.learning.lean_front import Lean, lean_front
 from emulator.learning.split import Split, back, begin, end, front, resume, sizes
 from emulator.learning.split_joint import Part
 from emulator.protocols.courier import Offer

@@ -13,9 +13,6 @@ from actors.program import Paused, resume
 from actors.values import Spec
 from emulator.learning.binding import Weights
 from emulator.learning.codecs import Dropout, Stochastic
-from emulator.learning.lean_front import Lean, lean_front
-from emulator.learning.mask import mask_bytes
-from emulator.learning.models import ModelSpec
 from emulator.learning.front_pruning import (
     Masks,
     Pruning,
@@ -28,6 +25,9 @@ from emulator.learning.front_pruning import (
     trim,
     unknown,
 )
+from emulator.learning.lean_front import Lean, lean_front
+from emulator.learning.mask import mask_bytes
+from emulator.learning.models import ModelSpec
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import Normalisation, Plan, Shard
 from emulator.learning.split import Half, Split, back, begin, end, front
