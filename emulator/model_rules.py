@@ -27,8 +27,9 @@ def model_findings(name: str, settings: Settings, model: ModelSpec, cuts: Mappin
     for place, other in own:
         if other is not None:
             yield from cut_findings(name, settings, model, (place, other))
-        if other is not None and other != used[0] and not PROTOCOLS[name].cuts:
-            yield f"{place}: got {other} beside {used[0]}; expected one cut for all, as {name} joins all devices' data"
+        one = getattr(settings, "one_cut", None) if PROTOCOLS[name].cuts else f"{name} joins all devices' data"
+        if other is not None and other != used[0] and one is not None:
+            yield f"{place}: got {other} beside {used[0]}; expected one cut for all, as {one}"
 
 
 def cut_findings(protocol: str, settings: Settings, model: ModelSpec, chosen: tuple[str, int | None]) -> Iterator[str]:
@@ -43,6 +44,8 @@ def cut_findings(protocol: str, settings: Settings, model: ModelSpec, chosen: tu
         yield f"{place}: got {got}; expected {range_}, as {protocol} splits {model.name}"
     else:
         yield from _smashed_findings(settings, model, cut)
+        if (wrong_at := getattr(settings, "wrong_at", None)) is not None:
+            yield from wrong_at(model, cut)
 
 
 def codec_findings(settings: Settings) -> Iterator[str]:

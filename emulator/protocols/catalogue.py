@@ -14,6 +14,7 @@ from emulator.protocols.federated_dropout import FederatedDropoutSettings, feder
 from emulator.protocols.fedgkt import FedGKTSettings, fedgkt
 from emulator.protocols.fednova import FedNovaSettings, fednova
 from emulator.protocols.fedprox import FedProxSettings, fedprox
+from emulator.protocols.fedsl import FedSLSettings, fedsl
 from emulator.protocols.fjord import FjORDSettings, fjord
 from emulator.protocols.heterofl import HeteroFLSettings, heterofl
 from emulator.protocols.hierfavg import HierFavgSettings, hierfavg
@@ -109,6 +110,13 @@ PROTOCOLS: dict[str, Entry] = {
         fedgkt,
         "devices and server teach each other by logits (He et al. 2020)",
         splits=True,
+    ),
+    "fedsl": Entry(
+        FedSLSettings,
+        fedsl,
+        "SplitFed with pruned fronts, quantised gradients, dropout at the cut (Zhang et al. 2024)",
+        splits=True,
+        cuts=True,
     ),
     "elfish": Entry(
         ElfishSettings,
