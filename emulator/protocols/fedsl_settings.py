@@ -14,7 +14,7 @@ from emulator.learning.sgd import Problem
 from emulator.learning.split import Split
 from emulator.learning.submodel import layers
 from emulator.protocols.lean_training import Course
-from emulator.protocols.settings import PLAIN, CodedTraining
+from emulator.protocols.settings import PLAIN, CutTraining
 from emulator.protocols.split_cuts import at_cut
 from emulator.protocols.split_training import SplitTraining, split_of
 from emulator.protocols.verbs import Node
@@ -22,7 +22,7 @@ from emulator.protocols.verbs import Node
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
-class FedSLSettings(CodedTraining):
+class FedSLSettings(CutTraining):
     """Settings of lightweight FedSL: pruning, quantised gradients and dropout at the cut, each a knob of its own."""
 
     pruning_rate: float = Field(
