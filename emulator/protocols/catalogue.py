@@ -20,6 +20,7 @@ from emulator.protocols.heterofl import HeteroFLSettings, heterofl
 from emulator.protocols.hierfavg import HierFavgSettings, hierfavg
 from emulator.protocols.local_loss import LocalLossSettings, local_loss
 from emulator.protocols.parallel_split import ParallelSplitSettings, parallel_split
+from emulator.protocols.partial_training import partial_findings
 from emulator.protocols.scaffold import ScaffoldSettings, scaffold
 from emulator.protocols.settings import Settings
 from emulator.protocols.split_learning import SplitLearningSettings, split_learning
@@ -115,9 +116,19 @@ PROTOCOLS: dict[str, Entry] = {
         "stragglers train other neurons in every cycle (Xu et al. 2019)",
         findings=elfish_findings,
     ),
-    "heterofl": Entry(HeteroFLSettings, heterofl, "nested sub-networks by device (Diao et al. 2021)"),
-    "fjord": Entry(FjORDSettings, fjord, "ordered dropout: nested widths drawn by round (Horvath et al. 2021)"),
+    "heterofl": Entry(
+        HeteroFLSettings, heterofl, "nested sub-networks by device (Diao et al. 2021)", findings=partial_findings
+    ),
+    "fjord": Entry(
+        FjORDSettings,
+        fjord,
+        "ordered dropout: nested widths drawn by round (Horvath et al. 2021)",
+        findings=partial_findings,
+    ),
     "federated_dropout": Entry(
-        FederatedDropoutSettings, federated_dropout, "randomly drawn sub-networks for all (Caldas et al. 2018)"
+        FederatedDropoutSettings,
+        federated_dropout,
+        "randomly drawn sub-networks for all (Caldas et al. 2018)",
+        findings=partial_findings,
     ),
 }
