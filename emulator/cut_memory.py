@@ -7,8 +7,7 @@ from emulator.blueprint import Blueprint
 from emulator.learning.models import summary
 from emulator.memory_check import needs
 from emulator.model_rules import cut_findings
-from emulator.protocols.catalogue import PROTOCOLS
-from emulator.protocols.settings import LocalTraining, RoundSettings
+from emulator.protocols.settings import CutTraining, LocalTraining, RoundSettings
 from emulator.reading import ScenarioError
 from emulator.scenario import Scenario
 
@@ -20,7 +19,7 @@ def refuse_cut(scenario: Scenario, plan: Blueprint) -> None:
 
     A few minibatches are played on the clock, without tensors, by those devices of each profile that hold most data.
     """
-    if not PROTOCOLS[scenario.protocol_name].splits or scenario.on_out_of_memory != "fail":
+    if not isinstance(scenario.protocol, CutTraining) or scenario.on_out_of_memory != "fail":
         return
     for cut in sorted(set(scenario.cuts)):
         few = _few(plan, cut)
@@ -70,6 +69,7 @@ def _advice(plan: Blueprint) -> str:
     """Cuts that fit, and the largest halved batch size that does at this cut."""
     model, cut = plan.problem.model, plan.problem.cut
     others = [other for other in range(1, len(summary(model))) if other != cut]
+    assert isinstance(plan.settings, CutTraining)
     sound = [other for other in others if not any(cut_findings("", plan.settings, model, ("", other)))]
     fitting = [other for other in sound if _misfit(replace(plan, problem=replace(plan.problem, cut=other))) is None]
     found = [f"a cut of {', '.join(map(str, fitting))}"] if fitting else []

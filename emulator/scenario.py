@@ -157,6 +157,15 @@ class Scenario(Section):
             own = {f"devices[{index}].cut": group.cut for index, group in enumerate(self.devices)}
             cuts = {"model.cut": self.model.cut, **own}
             yield from model_findings(self.protocol_name, self.protocol, self.model_spec, cuts)
+        yield from self._profile_findings()
+
+    def _profile_findings(self) -> Iterator[str]:
+        """Settings of a protocol that name profiles which no device has."""
+        known = sorted({group.profile for group in self.devices})
+        for key, names in getattr(self.protocol, "profiles", {}).items():
+            for name in names:
+                if name not in known:
+                    yield f'protocol.{key}: got "{name}"; expected profiles of the fleet: {", ".join(known)}'
 
     @property
     def protocol_name(self) -> str:

@@ -100,6 +100,12 @@ class Simulation:
             raise self.engine.clock.failure
         return True
 
+    def weights(self) -> Tree:
+        """The weights that were reported last, all parts together: once they are there."""
+        assert self._last is not None
+        parts = [self.engine.tape.fetch(part) for part in self._last.weights]
+        return {name: tensor for part in parts for name, tensor in part.items()}
+
     def _start(self) -> Task:
         limit_s = self.plan.observation.virtual_time_s
         if limit_s is not None:

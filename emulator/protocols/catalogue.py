@@ -14,11 +14,13 @@ from emulator.protocols.federated_dropout import FederatedDropoutSettings, feder
 from emulator.protocols.fedgkt import FedGKTSettings, fedgkt
 from emulator.protocols.fednova import FedNovaSettings, fednova
 from emulator.protocols.fedprox import FedProxSettings, fedprox
+from emulator.protocols.fedsl import FedSLSettings, fedsl
 from emulator.protocols.fjord import FjORDSettings, fjord
 from emulator.protocols.heterofl import HeteroFLSettings, heterofl
 from emulator.protocols.hierfavg import HierFavgSettings, hierfavg
 from emulator.protocols.local_loss import LocalLossSettings, local_loss
 from emulator.protocols.parallel_split import ParallelSplitSettings, parallel_split
+from emulator.protocols.partial_training import partial_findings
 from emulator.protocols.scaffold import ScaffoldSettings, scaffold
 from emulator.protocols.settings import Settings
 from emulator.protocols.split_learning import SplitLearningSettings, split_learning
@@ -35,7 +37,7 @@ def _nothing(settings: Settings, model: ModelSpec) -> Iterator[str]:
 @dataclass(frozen=True)
 class Entry:
     """A protocol: ``await run(world, problem, settings)`` plays it; ``about`` is one line for ``emulator list protocols``;
-    ``edges``: every device needs an edge server at its site. ``splits``: ``model.cut`` says where. ``cuts``: device groups
+    ``edges``: every device needs an edge server at its site. ``cuts``: where the model is cut (``CutTraining``), device groups
     may have cuts of their own. ``findings``: what is wrong with settings for a model, as ``key.path: got X; expected Y``.
     """
 
@@ -43,7 +45,6 @@ class Entry:
     run: Callable[[Any, Any, Any], Awaitable[None]]
     about: str
     edges: bool = False
-    splits: bool = False
     cuts: bool = False
     findings: Callable[[Any, ModelSpec], Iterator[str]] = _nothing
 
@@ -68,47 +69,46 @@ PROTOCOLS: dict[str, Entry] = {
         SplitLearningSettings,
         split_learning,
         "devices take turns at one split model (Gupta & Raskar 2018)",
-        splits=True,
         cuts=True,
     ),
     "ecofed": Entry(
         EcoFedSettings,
         ecofed,
         "frozen pre-trained front, int8 smashed data, replay buffer (Wu et al. 2024)",
-        splits=True,
         cuts=True,
     ),
     "splitfed_v1": Entry(
         SplitFedV1Settings,
         splitfed_v1,
         "split training in parallel, both halves averaged (Thapa et al. 2022)",
-        splits=True,
         cuts=True,
     ),
     "splitfed_v2": Entry(
         SplitFedV2Settings,
         splitfed_v2,
         "one back for all devices, fronts averaged (Thapa et al. 2022)",
-        splits=True,
     ),
     "parallel_split": Entry(
         ParallelSplitSettings,
         parallel_split,
         "one back, the devices' minibatches as one (Jeon & Kim 2020)",
-        splits=True,
     ),
     "local_loss": Entry(
         LocalLossSettings,
         local_loss,
         "an auxiliary head on the device, no cut gradient (Han et al. 2021)",
-        splits=True,
         cuts=True,
     ),
     "fedgkt": Entry(
         FedGKTSettings,
         fedgkt,
         "devices and server teach each other by logits (He et al. 2020)",
-        splits=True,
+    ),
+    "fedsl": Entry(
+        FedSLSettings,
+        fedsl,
+        "SplitFed with pruned fronts, quantised gradients, dropout at the cut (Zhang et al. 2024)",
+        cuts=True,
     ),
     "elfish": Entry(
         ElfishSettings,
@@ -116,9 +116,19 @@ PROTOCOLS: dict[str, Entry] = {
         "stragglers train other neurons in every cycle (Xu et al. 2019)",
         findings=elfish_findings,
     ),
-    "heterofl": Entry(HeteroFLSettings, heterofl, "nested sub-networks by device (Diao et al. 2021)"),
-    "fjord": Entry(FjORDSettings, fjord, "ordered dropout: nested widths drawn by round (Horvath et al. 2021)"),
+    "heterofl": Entry(
+        HeteroFLSettings, heterofl, "nested sub-networks by device (Diao et al. 2021)", findings=partial_findings
+    ),
+    "fjord": Entry(
+        FjORDSettings,
+        fjord,
+        "ordered dropout: nested widths drawn by round (Horvath et al. 2021)",
+        findings=partial_findings,
+    ),
     "federated_dropout": Entry(
-        FederatedDropoutSettings, federated_dropout, "randomly drawn sub-networks for all (Caldas et al. 2018)"
+        FederatedDropoutSettings,
+        federated_dropout,
+        "randomly drawn sub-networks for all (Caldas et al. 2018)",
+        findings=partial_findings,
     ),
 }

@@ -18,7 +18,7 @@ from emulator.learning.sgd import Problem
 from emulator.learning.submodel import share_findings, submodel
 from emulator.protocols.local_training import start
 from emulator.protocols.pacing import Paced, Pacing
-from emulator.protocols.partial_training import PartialRounds
+from emulator.protocols.partial_training import PartialRounds, partial_findings
 from emulator.protocols.verbs import World
 
 
@@ -52,7 +52,11 @@ class ElfishSettings(Paced):
 
 
 def elfish_findings(settings: ElfishSettings, model: ModelSpec) -> Iterator[str]:
-    """What is wrong with the settings: a volume below the guard, layers that a model has not, or that would be left empty."""
+    """What is wrong: a model without sub-networks, a volume below the guard, layers that it has not or that would be empty."""
+    unfit = list(partial_findings(settings, model))
+    if unfit:
+        yield from unfit
+        return
     if settings.volume is not None and settings.volume < settings.least_volume:
         yield f"protocol.volume: got {settings.volume:g}; expected at least least_volume, {settings.least_volume:g}"
     yield from (f"protocol.{words}" for words in share_findings(model, {}, settings.layers))

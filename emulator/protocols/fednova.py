@@ -15,12 +15,13 @@ from pydantic import Field
 
 from emulator.learning.drift import effective, length, nova_average
 from emulator.learning.sgd import LocalSGD, Problem
+from emulator.protocols.courier import Courier
 from emulator.protocols.local_training import client, local_sgd, sparsity, start
-from emulator.protocols.settings import PrunedTraining
+from emulator.protocols.settings import CodedTraining, PrunedTraining
 from emulator.protocols.verbs import Node, World
 
 
-class FedNovaSettings(PrunedTraining):
+class FedNovaSettings(CodedTraining, PrunedTraining):
     """FedAvg's settings, the proximal term, and how far the server goes."""
 
     mu: float = Field(default=0.0, ge=0, description="weight of the proximal term (mu / 2) ||w - w_t||^2")
@@ -39,10 +40,11 @@ def work(sgd: LocalSGD, device: Node) -> tuple[float, int]:
 async def fednova(world: World, problem: Problem, settings: FedNovaSettings) -> None:
     """Equation 9, round after round."""
     sgd = local_sgd(problem, settings, mu=settings.mu)
-    weights = await start(world, problem)
+    weights, courier = await start(world, problem), Courier(world, settings)
     for _ in range(settings.rounds):
         cohort = {device: work(sgd, device) for device in await world.sample(settings.cohort)}
-        updates = await world.gather({device: client(world, device, weights, sgd) for device in cohort})
+        offer = await courier.offer(weights)
+        updates = await world.gather({device: client(world, device, offer, sgd) for device in cohort})
         samples = tuple(device.samples for device in updates)
         if sum(samples):
             lengths = tuple(cohort[device][0] for device in updates)

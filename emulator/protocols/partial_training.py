@@ -5,17 +5,18 @@ is sent the whole model and the mask (``download: full``). Upload: the kept neur
 With nothing cut a round is FedAvg's, verb by verb.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from pydantic import Field
 
 from emulator.learning.aggregation import average
 from emulator.learning.mask import tell, told
+from emulator.learning.models import ModelSpec
 from emulator.learning.overlap import overlap
 from emulator.learning.picking import Picking, changed, pick, untouched
 from emulator.learning.sgd import Problem, train
-from emulator.learning.submodel import Submodel, carve, recover, shape_of
+from emulator.learning.submodel import Submodel, carve, layers, recover, shape_of
 from emulator.protocols.local_training import local_sgd
 from emulator.protocols.settings import LocalTraining
 from emulator.protocols.verbs import Node, Value, World
@@ -30,6 +31,14 @@ class PartialTraining(LocalTraining):
     download: Literal["sub", "full"] = Field(
         default="sub", description="sent to a device: its sub-network, or the whole model and the mask"
     )
+
+
+def partial_findings(_: PartialTraining, model: ModelSpec) -> Iterator[str]:
+    """Models that have no sub-networks."""
+    try:
+        layers(model)
+    except ValueError as error:
+        yield f"model.name: got {model.name}; expected a model with sub-networks ({error})"
 
 
 class Trained(NamedTuple):

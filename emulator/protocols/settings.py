@@ -1,11 +1,13 @@
 """Settings that several protocols share. Each protocol file derives its own; a scenario's ``protocol:`` block is one."""
 
+from collections.abc import Iterator
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from emulator.learning.codecs import CodecSettings
 from emulator.learning.codecs.settings import PlainCodec
+from emulator.learning.models import ModelSpec
 
 PLAIN = PlainCodec(codec="fp32")
 
@@ -61,6 +63,19 @@ class CodedTraining(LocalTraining):
                 "error_feedback: got true with update_codec fp32; expected a codec that leaves something out"
             )
         return self
+
+
+class CutTraining(CodedTraining):
+    """Training of a model that is cut between devices and server."""
+
+    @property
+    def one_cut(self) -> str | None:
+        """Why all devices must have one cut; None where groups may have cuts of their own."""
+        return None
+
+    def wrong_at(self, model: ModelSpec, cut: int) -> Iterator[str]:
+        """What is wrong with these settings for a model at a cut, as ``key.path: got X; expected Y``."""
+        yield from ()
 
 
 class PrunedTraining(LocalTraining):

@@ -10,11 +10,11 @@ from emulator.learning.shards import Plan
 from emulator.learning.split import Split, back, begin, end, front, halves, resume, sizes
 from emulator.protocols.courier import Errand, Offer
 from emulator.protocols.local_training import start as initial
-from emulator.protocols.settings import PLAIN, CodedTraining
+from emulator.protocols.settings import PLAIN, CutTraining
 from emulator.protocols.verbs import Node, Value, World
 
 
-class SplitTraining(CodedTraining):
+class SplitTraining(CutTraining):
     """Split training: minibatches as in local training, and how what crosses the cut is coded."""
 
     smashed: CodecSettings = Field(default=PLAIN, description="codec of the smashed data")

@@ -104,14 +104,14 @@ def test_a_stop_on_accuracy_is_the_same_with_the_clock_running_ahead() -> None:
     same(played, play(blueprint))
 
 
-@pytest.mark.parametrize(("number", "devices_per_actor"), [(SIGKILL, 2), (SIGSTOP, 2), (SIGSTOP, 1)])
+@pytest.mark.parametrize(("number", "devices_per_actor"), [(SIGKILL, 2), (SIGSTOP, 2)])
 def test_a_process_that_dies_or_hangs_changes_nothing(number: int, devices_per_actor: int, tmp_path: Path) -> None:
     """It sends itself the signal in its first training; it is started again and its program too."""
     settings = Marked(rounds=2, cohort=4, mark=str(tmp_path / "died"), signal=number)
     inline_settings = Marked(rounds=2, cohort=4, mark=str(tmp_path / "inline"))
     (tmp_path / "inline").touch()  # inline must not die
     expected = play(plan(mortal, inline_settings, fleet(4)))
-    found = on_ray(plan(mortal, settings, fleet(4)), devices_per_actor, patience_s=5.0)
+    found = on_ray(plan(mortal, settings, fleet(4)), devices_per_actor, patience_s=3.0)
     assert (tmp_path / "died").exists()
     assert found.end.weights_sha256 == expected.end.weights_sha256
     assert found.events == expected.events

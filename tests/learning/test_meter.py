@@ -24,7 +24,7 @@ from emulator.learning.shards import Normalisation, Plan, Shard
 from emulator.learning.tracing import measure
 
 SHAPES = {"mlp": (1, 8, 8), "lenet": (1, 28, 28), "cnn_mnist": (1, 28, 28), "cnn": (1, 28, 28)}
-LARGE = ("alexnet", "vgg11_ecofed", "resnet18", "mobilenetv2", "vgg16", "vgg11_gated", "vgg16_gated")
+LARGE = ("alexnet", "vgg11_ecofed", "resnet18", "mobilenetv2", "vgg16", "vgg19", "vgg11_gated", "vgg16_gated")
 SMALL = [name for name in MODELS if name not in LARGE]
 
 

@@ -93,6 +93,7 @@ LARGE = (
     "vgg11_ecofed",
     "alexnet",
     "vgg16",
+    "vgg19",
     "vgg11_gated",
     "vgg16_gated",
     "resnet32_gated",

@@ -32,3 +32,9 @@ def test_split_cuts(tmp_path: Path) -> None:
     found = summary("split_cuts", tmp_path)
     assert found["best_accuracy"] >= 0.95
     assert found["ray_calls"] <= 15 * 6 + 15 * 3 + 1  # a device-round is one call at most
+
+
+def test_fedsl_mnist(tmp_path: Path) -> None:
+    found = summary("fedsl_mnist", tmp_path)
+    assert found["best_accuracy"] >= 0.75
+    assert found["bytes_by_kind"]["smashed"] == 960 * 12 * 1600 * 7 // 10  # 16 x 5 x 5 floats a sample, 30 % dropped

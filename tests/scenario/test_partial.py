@@ -34,6 +34,15 @@ def test_refused_before_the_run(settings: str, says: str, tmp_path: Path, capsys
     assert f"{file}: {says}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["elfish", "heterofl", "fjord", "federated_dropout, volume: 0.5"])
+def test_models_without_sub_networks_are_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "gated.yaml"
+    text = swapped(FEDAVG, f"{{name: {name}, rounds: 2, cohort: 3, learning_rate: 0.1}}")
+    file.write_text(text.replace("{name: mlp}", "{name: cnn_gated}"))
+    assert main(["check", str(file)]) == 2
+    assert "model.name: got cnn_gated; expected a model with sub-networks" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("name", "devices"), [("elfish", 6), ("elfish_boards", 3)])
 def test_shipped(name: str, devices: int) -> None:
     scenario = read_scenario(name)

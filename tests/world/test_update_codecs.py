@@ -18,6 +18,7 @@ from emulator.learning.evaluation import initial_weights
 from emulator.learning.random import seed_of
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
+from emulator.protocols.settings import CutTraining
 from emulator.reading import ScenarioError, read_scenario
 from emulator.yaml_text import dump
 from tests.scenario import worlds
@@ -33,7 +34,7 @@ State = dict[str, Tensor]
 def coded(name: str = "fedavg", **settings: Any) -> Blueprint:
     """Three devices; the MLP, or, where the protocol splits, the small CNN cut after two blocks."""
     entry = PROTOCOLS[name]
-    problem = replace(CNN, cut=2) if entry.splits else MLP
+    problem = replace(CNN, cut=2) if issubclass(entry.settings, CutTraining) else MLP
     found = entry.settings(**COMMON | settings)
     if entry.edges:
         return edged(entry.run, found, 3)

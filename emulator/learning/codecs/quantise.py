@@ -72,11 +72,25 @@ class Stochastic:
         if self.depth == 32:
             return Encoded(values)
         flat = values.reshape(-1)
-        sizes = flat.abs()
-        low, high = _ends(sizes)
-        codes = self._rounded(sizes.sub_(low).div_(torch.where(high > low, high - low, 1.0)), seed)
+        codes, low, high = self._sizes(flat, seed)
         codes.bitwise_left_shift_(1).bitwise_or_(flat < 0)
         return Encoded(pack(codes, self.depth + 1), torch.stack([low, high]))
+
+    def round_trip(self, tensor: Tensor, seed: int) -> Tensor:
+        """What ``decode`` makes of what ``encode`` gives, to the bit, without packing: for what is quantised and stays."""
+        values = admitted(tensor, "stochastic")
+        if self.depth == 32:
+            return values
+        flat = values.reshape(-1)
+        codes, low, high = self._sizes(flat, seed)
+        sizes = _shares(codes, 2**self.depth - 1).mul_(high - low).add_(low)
+        return torch.where(flat < 0, -sizes, sizes).reshape(values.shape)
+
+    def _sizes(self, flat: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The codes of |x|, and what the lowest and the highest one stand for."""
+        sizes = flat.abs()
+        low, high = _ends(sizes)
+        return self._rounded(sizes.sub_(low).div_(torch.where(high > low, high - low, 1.0)), seed), low, high
 
     def _rounded(self, shares: Tensor, seed: int) -> Tensor:
         """Codes 0 to 2**b - 1 of ``shares`` in 0 to 1, which are used up."""

@@ -84,6 +84,10 @@ MODELS: dict[str, ModelInfo] = {
         deep.vgg16, (32, 32), "VGG-16 with BatchNorm and one fully connected layer, 14.7 M",
         "Simonyan & Zisserman, ICLR 2015 (arXiv 1409.1556), table 1, D", (3, 32, 32), 14_728_266,
     ),
+    "vgg19": ModelInfo(
+        deep.vgg19, (32, 32), "VGG-19 with BatchNorm and one fully connected layer, 20.0 M",
+        "Simonyan & Zisserman, ICLR 2015 (arXiv 1409.1556), table 1, E", (3, 32, 32), 20_040_522,
+    ),
     "vgg11_ecofed": ModelInfo(
         deep.vgg11_ecofed, (32, 32), "EcoFed's VGG-11 with 4096-4096, 34.4 M", ECOFED, (3, 32, 32), 34_440_970
     ),

@@ -13,6 +13,7 @@ Shape = tuple[int, int, int]
 ALEXNET = ((64, 3, 2, True), (192, 5, 1, True), (384, 3, 1, False), (256, 3, 1, False), (256, 3, 1, True))
 VGG11 = (64, 128, 256, 256, 512, 512, 512, 512)  # Simonyan & Zisserman 2015, table 1, configuration A
 VGG16 = (64, 64, 128, 128, *(256,) * 3, *(512,) * 6)  # configuration D
+VGG19 = (*(64,) * 2, *(128,) * 2, *(256,) * 4, *(512,) * 8)  # the same, configuration E
 
 
 def alexnet(shape: Shape, classes: int) -> nn.Sequential:
@@ -55,6 +56,12 @@ def vgg11(shape: Shape, classes: int) -> nn.Sequential:
 def vgg16(shape: Shape, classes: int) -> nn.Sequential:
     """VGG-16 with BatchNorm for 32x32 images and one fully connected layer: 14 blocks, 14,728,266 parameters."""
     blocks = _vgg_convolutions(shape[0], frozenset({2, 4, 7, 10, 13}), VGG16)
+    return nn.Sequential(*blocks, nn.Sequential(nn.Flatten(), nn.Linear(512, classes)))
+
+
+def vgg19(shape: Shape, classes: int) -> nn.Sequential:
+    """VGG-19 with BatchNorm for 32x32 images and one fully connected layer: 17 blocks, 20,040,522 parameters."""
+    blocks = _vgg_convolutions(shape[0], frozenset({2, 4, 8, 12, 16}), VGG19)
     return nn.Sequential(*blocks, nn.Sequential(nn.Flatten(), nn.Linear(512, classes)))
 
 

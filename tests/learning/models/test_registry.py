@@ -70,6 +70,7 @@ def test_alexnet_layer_by_layer() -> None:
         ("cnn_mnist", 10, (1, 28, 28), 1_663_370),  # McMahan et al. 2017, section 3
         ("vgg11_ecofed", 10, (3, 32, 32), 34_440_970),  # EcoFed's VGG11: 131.4 MiB
         ("vgg11_ecofed", 100, (3, 32, 32), 34_440_970 + 90 * 4097),
+        ("vgg19", 10, (3, 32, 32), 20_040_522),  # 20.0 M in the CIFAR literature
         ("resnet9", 10, (3, 32, 32), 9_395_722),  # EcoFed's ResNet9: 35.8 MiB
         ("resnet20", 10, (3, 32, 32), 269_722),  # He et al. 2016, table 6: 0.27 M
         ("resnet32", 10, (3, 32, 32), 464_154),  # table 6: 0.46 M
@@ -151,6 +152,20 @@ def test_mobilenet_stages() -> None:
     last = [rows[index].shape for index in (0, 1, 3, 6, 10, 13, 16, 17, 18, 19)]
     sides = [(32, 112), (16, 112), (24, 56), (32, 28), (64, 14), (96, 14), (160, 7), (320, 7), (1280, 7)]
     assert last == [*((channels, side, side) for channels, side in sides), (1000,)]
+
+
+def test_vgg19_cut_after_its_pools() -> None:
+    """Cumulated parameters: 3x3 convolutions 9 a b + b, BatchNorm 2 b.
+
+    9*3*64 + 3*64 = 1,920 and 9*64*64 + 192 = 37,056: 38,976 after two blocks. 9*64*128 + 384 = 74,112 and
+    9*128*128 + 384 = 147,840: 260,928 after four. Multiply-adds: 1024 (27*64 + 576*64) = 39.5 M of 398 M.
+    """
+    rows = summary(spec("vgg19"))
+    counts = [sum(row.parameters for row in rows[:cut]) for cut in (2, 4, 8, 12, 16)]
+    assert counts[:2] == [38_976, 260_928]
+    assert [round(100 * count / 20_040_522, 2) for count in counts] == [0.19, 1.3, 11.62, 52.85, 99.97]
+    assert [rows[cut - 1].smashed_bytes for cut in (2, 4, 8, 12, 16)] == [65_536, 32_768, 16_384, 8_192, 2_048]
+    assert 1024 * (27 * 64 + 576 * 64) == 39_518_208
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,7 +13,8 @@ from tests.learning.models.worlds import NAMES, images, real, spec
 # between them in BatchNorm.
 BY_HAND = {
     "mlp": (1,), "lenet": (1, 2, 3, 4), "cnn": (1, 2, 3), "cnn_mnist": (1, 2, 3), "alexnet": tuple(range(1, 8)),
-    "vgg11": tuple(range(1, 9)), "vgg11_ecofed": tuple(range(1, 11)), "resnet8": (1, 2, 3, 4), "resnet9": (1, 2),
+    "vgg11": tuple(range(1, 9)), "vgg19": tuple(range(1, 17)),
+    "vgg11_ecofed": tuple(range(1, 11)), "resnet8": (1, 2, 3, 4), "resnet9": (1, 2),
     "resnet18": tuple(range(1, 10)), "resnet20": tuple(range(1, 11)), "resnet32": tuple(range(1, 17)),
     "mobilenetv2": (1, 19), "vgg_ecofed_small": (1, 2, 3, 4), "mobilenetv2_small": (1, 5, 6),
     "vgg16": tuple(range(1, 14)), "cnn_gated": (1, 2, 3), "resnet8_gated": (1, 2, 3, 4),
