@@ -22,6 +22,7 @@ def local_ray() -> Iterator[None]:
     disconnect()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share the cluster run in one process when the tests are spread over several (``-n``)."""
     for item in items:
