@@ -39,9 +39,7 @@ Op = (  # class, FLOPs, bytes; with kept channels alone; on sparse kernels
     | tuple[str, int, int, Thin]
     | tuple[str, int, int, int, int, Thin]
 )
-REDUCED: dict[
-    Any, Callable[..., tuple[int, int]]
-] = {}  # operator -> FLOPs and bytes where only kept channels are computed
+REDUCED: dict[Any, Callable[..., tuple[int, int]]] = {}  # operator -> FLOPs and bytes, of kept channels alone
 
 
 @dataclass(frozen=True, eq=False)
