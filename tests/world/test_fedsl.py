@@ -199,7 +199,8 @@ def test_sparse_kernels_are_charged_what_the_front_keeps() -> None:
 
 def test_sparse_kernels_save_nothing_where_no_single_weight_is_pruned() -> None:
     """Identity: without pruning, and by filter."""
-    for settings in ({}, {"pruning_rate": 0.5, "prune_by": "filter"}):
+    cases: list[dict[str, Any]] = [{}, {"pruning_rate": 0.5, "prune_by": "filter"}]
+    for settings in cases:
         one, other = (time_only(world(groups=fleet(3, sparse_kernels=own), **settings)) for own in (False, True))
         assert one.events == other.events
 
