@@ -130,6 +130,6 @@ def _device(engine: Engine, drawn: tuple[Device, Condition], access: Access, dat
 
 def _speed(profile: Profile, slowdown: float) -> Callable[[Cost], float]:
     def duration(cost: Cost) -> float:
-        return float(seconds(cost.on(profile.dynamic_channels), profile, slowdown))
+        return float(seconds(cost.on(*profile.kernels), profile, slowdown))
 
     return duration

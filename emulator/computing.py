@@ -131,7 +131,7 @@ class Compute(Verb):
 
     def event(self, cause: Finish) -> Event:
         """The compute's row. FLOPs are those that this node executes; of a compute that was cut off, the share done."""
-        flops, supply = self.cost.flops_on(self.node.profile.dynamic_channels), self.node.supply
+        flops, supply = self.cost.flops_on(*self.node.profile.kernels), self.node.supply
         if cause != "done" and self.work_ns:
             flops = flops * min(self.node.processor.done_ns(self), self.work_ns) // self.work_ns
         kind = self.function.__name__

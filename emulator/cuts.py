@@ -45,8 +45,8 @@ class CutCost:
 
     def seconds(self, profile: Profile) -> float:
         """What both passes of the minibatch take a device of a profile, nominally."""
-        own = profile.dynamic_channels
-        return seconds(self.forward.on(own), profile) + seconds(self.backward.on(own), profile)
+        own = profile.kernels
+        return seconds(self.forward.on(*own), profile) + seconds(self.backward.on(*own), profile)
 
 
 def show_cuts(scenario: Scenario) -> None:

@@ -23,7 +23,7 @@ from network.transfer import Way
 class Prediction(NamedTuple):
     """What a compute would cost on a node: nominal seconds without queueing, FLOPs, bytes touched, peak memory.
 
-    FLOPs are those that the node executes (fewer where it has dynamic channels); bytes are those of dense hardware.
+    FLOPs are those that the node executes (fewer with dynamic channels or sparse kernels); bytes are those of dense hardware.
     """
 
     seconds: float
@@ -114,7 +114,7 @@ class Node:
         specs = tuple(item.spec if isinstance(item, Handle) else item for item in inputs)
         _, cost = measure(step, specs, settings)
         return Prediction(
-            self.duration_ns(cost) / 1e9, cost.flops_on(self.profile.dynamic_channels), cost.bytes, cost.peak_bytes
+            self.duration_ns(cost) / 1e9, cost.flops_on(*self.profile.kernels), cost.bytes, cost.peak_bytes
         )
 
     def channel(self) -> Channel:

@@ -222,7 +222,12 @@ class Scenario(Section):
 
     def _own(self, group: DeviceGroup) -> Profile:
         found = self.profile(group.profile)
-        return found if group.dynamic_channels is None else replace(found, dynamic_channels=group.dynamic_channels)
+        dynamic, sparse = group.dynamic_channels, group.sparse_kernels
+        return replace(
+            found,
+            dynamic_channels=found.dynamic_channels if dynamic is None else dynamic,
+            sparse_kernels=found.sparse_kernels if sparse is None else sparse,
+        )
 
     def profile(self, name: str) -> Profile:
         """What machines of a profile can do here: as its file says, or drawn once within its figures' uncertainties."""

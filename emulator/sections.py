@@ -158,6 +158,9 @@ class DeviceGroup(Profiled):
     dynamic_channels: bool | None = Field(
         default=None, description="whether kernels compute only channels that a gate keeps; absent: as the profile says"
     )
+    sparse_kernels: bool | None = Field(
+        default=None, description="whether kernels skip single weights that are pruned; absent: as the profile says"
+    )
 
 
 class PopulationSettings(Section):

@@ -61,6 +61,7 @@ class Profile:
     ``battery_j`` is None on mains. ``reserved_memory_bytes`` is what system and framework take. Radio figures (bit/s,
     one-way s) hold where neither a cell nor the scenario says otherwise. ``sources``: one for each figure.
     ``dynamic_channels``: whether kernels compute, sample by sample, only the channels that a gate keeps.
+    ``sparse_kernels``: whether products and convolutions skip single weights that are pruned.
     """
 
     name: str
@@ -90,11 +91,17 @@ class Profile:
     battery_j: float | None = None
     throttling: Throttling | None = None
     dynamic_channels: bool = False
+    sparse_kernels: bool = False
 
     @property
     def free_memory_bytes(self) -> int:
         """What is left for training."""
         return self.memory_bytes - self.reserved_memory_bytes
+
+    @property
+    def kernels(self) -> tuple[bool, bool]:
+        """Whether its kernels leave out channels that no gate keeps, and pruned weights: ``Cost.on`` asks for both."""
+        return self.dynamic_channels, self.sparse_kernels
 
     def rates(self) -> dict[str, OpRate]:
         """The rates of each class of operators (``conv matmul pooling normalisation elementwise``)."""

@@ -55,6 +55,10 @@ MAY_BE_ZERO = (
     "receive_power",
 )
 POWERS = ("idle_power", "load_power", "send_power", "receive_power")
+KERNELS = {
+    "dynamic_channels": "kernels that compute only the channels that a gate keeps",
+    "sparse_kernels": "kernels that skip single weights that are pruned",
+}
 THROTTLING = ("after", "speed", "recovery", "source", "date", "kind")
 
 
@@ -80,21 +84,20 @@ def _shipped(name: str) -> Profile:
 def read_profile(path: Path) -> Profile:
     """A profile from a YAML file; its name is the file's. Raises ProfileError naming file and key."""
     data = _read(path)
-    _check_keys(path.name, data, ("about", "compute", "throttling", "dynamic_channels", *FIGURES))
+    _check_keys(path.name, data, ("about", "compute", "throttling", *KERNELS, *FIGURES))
     about, compute = data.get("about"), data.get("compute", "roofline")
     if not isinstance(about, str) or not about.strip():
         raise ProfileError(f"{path.name}: about: got {about!r}; expected what the device is, in words")
     if compute not in MODES:
         raise ProfileError(f"{path.name}: compute: got {compute!r}; expected one of {', '.join(MODES)}")
-    dynamic = data.get("dynamic_channels", False)
-    if not isinstance(dynamic, bool):
-        words = "expected true (kernels that compute only the channels that a gate keeps) or false"
-        raise ProfileError(f"{path.name}: dynamic_channels: got {dynamic!r}; {words}")
+    for key, words in KERNELS.items():
+        if not isinstance(data.get(key, False), bool):
+            raise ProfileError(f"{path.name}: {key}: got {data[key]!r}; expected true ({words}) or false")
     figures = {
         key: _figure(f"{path.name}: {key}", key, data.get(key)) for key in FIGURES if key in REQUIRED or key in data
     }
     numbers: dict[str, Any] = {FIGURES[key][0]: number for key, (number, _) in figures.items()}
-    numbers["dynamic_channels"] = dynamic
+    numbers |= {key: data.get(key, False) for key in KERNELS}
     sources = [(key, source) for key, (_, source) in figures.items()]
     if "throttling" in data:
         numbers["throttling"], source = _throttling(f"{path.name}: throttling", data["throttling"])

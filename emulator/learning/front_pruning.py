@@ -6,8 +6,8 @@ filters layer by layer (the sum of I_j over a filter), and the recovery: a devic
 and picks anew each round. g is the gradient of the last minibatch in which a weight took part. Where there was none it is 1:
 I is w^2 at first, and a filter is tried before it is judged.
 
-How many are pruned is static; which ones is data. Single weights save no time, as no profile here tells of kernels that skip
-zeros; filters do, as the tensors are smaller: an inner layer's filters with all that reads them, the last one's alone (the
+How many are pruned is static; which ones is data. Single weights save time on devices with ``sparse_kernels`` alone; filters
+do on any, as the tensors are smaller: an inner layer's filters with all that reads them, the last one's alone (the
 server then gets zeros in their channels, and as many bytes).
 """
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from emulator.learning.binding import Weights, bound
 from emulator.learning.codecs import Encoded, Stochastic
-from emulator.learning.front_pruning import Masks, Pruning, channels
-from emulator.learning.meter import label
+from emulator.learning.front_pruning import Masks, Pruning, channels, pruned_of
+from emulator.learning.meter import label, sparse_weights
 from emulator.learning.random import seed_of
 from emulator.learning.sgd import descend
 from emulator.learning.shards import Shard
@@ -43,6 +43,10 @@ def lean_front(
 
     And, with ``tell``, the gradients of all weights that took part; by weight those of pruned ones too, at the value 0 that
     they had in the forward pass.
+
+    By weight, sparse kernels are charged the kept share of the whole front in each product and convolution. Ours: how many are
+    kept of the front is static, of a layer it is data, so for a layer it is an approximation, exact where all layers keep the
+    same share. With ``tell`` the gradients of all weights are needed, and charged in full.
     """
     pruning, split = lean.pruning, lean.pruning.split
     names = trained(split, back=False)
@@ -51,6 +55,9 @@ def lean_front(
     kept: Masks = dict(*masks)
     by_weight = kept if pruning.by == "weight" else {}
     used = {name: _used(own["weights"][name], by_weight.get(name)) for name in names}
+    if by_weight:
+        count = sum(part.numel() for part in used.values())
+        sparse_weights(used.values(), count - pruned_of(pruning.rate, count), count, gradients=not tell)
     with bound(split.problem.model, own["weights"] | used, training=True, blocks=blocks(split, back=False)) as model:
         smashed = _whole(model(split.problem.normalise(batch.images)), kept if pruning.by == "filter" else {}, split)
     question = [(split.smashed.encode(smashed, code_seed(seed, number)), batch.labels)]

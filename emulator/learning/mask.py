@@ -2,7 +2,7 @@
 
 A mask travels as a bitmap (one bit a neuron) or as a list of positions (as many bits each as the largest takes), whichever is
 smaller; both sides know how many are kept, so which of the two it is need not be told, and nothing is sent where all are.
-An unstructured mask saves bytes, and no time: its zeros are computed with, as no profile here tells of kernels that skip them.
+An unstructured mask saves bytes, and time on devices with ``sparse_kernels`` alone: elsewhere its zeros are computed with.
 """
 
 import torch
@@ -86,6 +86,15 @@ def largest(weights: Weights, *, share: float) -> Kept:
 def _largest(tensor: Tensor, count: int) -> Tensor:
     order = tensor.detach().abs().reshape(-1).sort(descending=True, stable=True).indices
     return order[:count].sort().values
+
+
+def flags(weights: Weights, kept: Kept) -> dict[str, Tensor]:
+    """bool of each weight's shape, true where it is kept; of weights with positions in ``kept`` alone."""
+    found = {}
+    for name, chosen in kept.items():
+        none = torch.zeros(weights[name].numel(), dtype=torch.bool, device=chosen.device)
+        found[name] = none.index_fill_(0, chosen, True).reshape(weights[name].shape)
+    return found
 
 
 def thin(weights: Weights, kept: Kept) -> dict[str, Weights]:

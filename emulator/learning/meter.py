@@ -6,14 +6,14 @@ convolutions' backward pass by our own formula, as torch's is wrong there). Byte
 those of every operator's tensor inputs and outputs; views touch none. The peak counts each storage once, from the
 operator that makes it to the moment it is freed.
 
-An operator may need less on hardware that computes only the channels that are kept (``gated_conv.py``): then its entry has
-both figures, and ``Cost.on`` gives those of a machine.
+An operator may need less on hardware that computes only the channels that are kept (``gated_conv.py``), or that skips single
+weights that are pruned (``sparse_kernels.py``): then its entry has all figures, and ``Cost.on`` gives those of a machine.
 """
 
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from actors.values import Tree, leaves
+from emulator.learning.sparse_kernels import Marks, Share, Thin, on_sparse, without
 
 CONVOLUTIONS = frozenset({"convolution", "_convolution", "convolution_backward", "gated_conv", "gated_conv_backward"})
 ALLOCATIONS = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})  # touch nothing
@@ -31,34 +32,39 @@ KINDS = (
     ("_norm", "normalisation"),
 )  # classes of operators without arithmetic, by part of their name
 
-
 Ops = tuple[tuple[str, int, int, int], ...]
-Op = tuple[str, int, int] | tuple[str, int, int, int, int]  # class, FLOPs, bytes; and with kept channels alone
-REDUCED: dict[
-    Any, Callable[..., tuple[int, int]]
-] = {}  # operator -> FLOPs and bytes where only kept channels are computed
+Op = (  # class, FLOPs, bytes; with kept channels alone; on sparse kernels
+    tuple[str, int, int]
+    | tuple[str, int, int, int, int]
+    | tuple[str, int, int, Thin]
+    | tuple[str, int, int, int, int, Thin]
+)
+REDUCED: dict[Any, Callable[..., tuple[int, int]]] = {}  # operator -> FLOPs and bytes, of kept channels alone
 
 
 @dataclass(frozen=True, eq=False)
 class Cost:
     """What a step costs: ``ops`` are (class, FLOPs, bytes, count) with class ``conv matmul pooling normalisation`` or
-    ``elementwise``. ``kept``: the same where only kept channels are computed; None: no operator needs less there."""
+    ``elementwise``. ``kept``: the same where only kept channels are computed; None: no operator needs less there. ``sparse``:
+    the same on sparse kernels, without and with dynamic channels; None: no weight is sparse."""
 
     ops: Ops
     flops: int
     bytes: int
     peak_bytes: int
     kept: Ops | None = None
+    sparse: tuple[Ops, Ops] | None = None
 
-    def on(self, dynamic_channels: bool) -> Ops:
-        """The operators as hardware executes them that has dynamic channels, or has not."""
+    def on(self, dynamic_channels: bool, sparse_kernels: bool = False) -> Ops:
+        """The operators as hardware executes them that has dynamic channels and sparse kernels, or has not."""
+        if sparse_kernels and self.sparse is not None:
+            return self.sparse[dynamic_channels]
         return self.kept if dynamic_channels and self.kept is not None else self.ops
 
-    def flops_on(self, dynamic_channels: bool) -> int:
+    def flops_on(self, dynamic_channels: bool, sparse_kernels: bool = False) -> int:
         """The FLOPs that such hardware executes."""
-        if not dynamic_channels or self.kept is None:
-            return self.flops
-        return sum(flops * count for _, flops, _, count in self.kept)
+        ops = self.on(dynamic_channels, sparse_kernels)
+        return self.flops if ops is self.ops else sum(flops * count for _, flops, _, count in ops)
 
 
 _THREAD = threading.local()  # a process may trace in one thread while it plays in another
@@ -82,6 +88,7 @@ class Meter(TorchDispatchMode):
         self.ops: Counter[Op] = Counter()
         self.live_bytes = 0
         self.peak_bytes = 0
+        self.marks = Marks()
         self._storages: dict[int, int] = {}
 
     def __enter__(self) -> "Meter":
@@ -117,10 +124,14 @@ class Meter(TorchDispatchMode):
 
     def cost(self) -> Cost:
         """What was counted so far."""
-        counted = sorted(self.ops.items())
+        plain = without(self.ops)
+        counted = sorted(plain.items())
         ops = tuple((*op[:3], count) for op, count in counted)
-        kept = tuple((op[0], *op[-2:], count) for op, count in counted) if any(len(op) > 3 for op in self.ops) else None
-        return Cost(ops, sum(op[1] * op[3] for op in ops), sum(op[2] * op[3] for op in ops), self.peak_bytes, kept)
+        kept = tuple((op[0], *op[-2:], count) for op, count in counted) if any(len(op) > 3 for op in plain) else None
+        some = any(isinstance(op[-1], Thin) for op in self.ops)
+        sparse = (on_sparse(self.ops, False), on_sparse(self.ops, True)) if some else None
+        sums = (sum(op[1] * op[3] for op in ops), sum(op[2] * op[3] for op in ops))
+        return Cost(ops, *sums, self.peak_bytes, kept, sparse)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -140,7 +151,9 @@ class Meter(TorchDispatchMode):
             written = outputs or _written(func, args)
             size = sum(t.numel() * t.element_size() for t in (*inputs, *written))
             reduced = REDUCED.get(func._overloadpacket)
-            self.ops[(*_flops(func, args, kwargs, out), size, *(reduced(*args, out) if reduced else ()))] += 1
+            op = (*_flops(func, args, kwargs, out), size, *(reduced(*args, out) if reduced else ()))
+            thin = self.marks.thin(func, args, outputs, op)
+            self.ops[op if thin is None else (*op, thin)] += 1
         return out
 
     def _see(self, tensor: torch.Tensor) -> None:
@@ -162,6 +175,16 @@ def label(kind: str, tree: Tree) -> None:
     meter = active_meter()
     if meter is not None and meter.detail:
         meter.label(kind, tree)
+
+
+def sparse_weights(weights: Iterable[torch.Tensor], kept: int, of: int, *, gradients: bool = True) -> None:
+    """A step says that ``kept`` of ``of`` numbers in these weights, leaves of autograd, are not pruned. It costs nothing.
+
+    ``gradients``: whether the step asks for gradients of kept weights alone. Raises ValueError for more kept than there are.
+    """
+    meter = active_meter()
+    if meter is not None and kept != of:
+        meter.marks.put(weights, Share(kept, of, gradients))
 
 
 def in_place(tree: Tree) -> None:

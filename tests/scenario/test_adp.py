@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.devices.profile_file import load_profile
+from emulator.devices.profile_file import load_profile, profile_names
 from emulator.reading import ScenarioError, read_scenario
 
 GATED = ("model.name=cnn_gated",)
@@ -60,6 +60,25 @@ def test_a_profile_may_say_it_and_a_group_otherwise(tmp_path: Path) -> None:
     own.write_text(f"{source}\ndynamic_channels: sometimes\n")
     with pytest.raises(ValueError, match=r"own.yaml: dynamic_channels: got 'sometimes'; expected true"):
         load_profile(str(own))
+
+
+def test_the_same_of_kernels_that_skip_pruned_weights(tmp_path: Path) -> None:
+    source = (Path(__file__).parents[2] / "emulator/devices/catalogue/jetson-nano.yaml").read_text()
+    own = tmp_path / "own.yaml"
+    own.write_text(f"{source}\nsparse_kernels: true\n")
+    changes = [f"devices[0].profile={own}", "devices[1].sparse_kernels=true", "devices[1].dynamic_channels=false"]
+    assert [group.profile.kernels for group in read_scenario("adp_small", changes).groups()] == [(False, True)] * 2
+    scenario = read_scenario("adp_small", [*changes, "devices[0].sparse_kernels=false"])
+    assert [group.profile.kernels for group in scenario.groups()] == [(False, False), (False, True)]
+    own.write_text(f"{source}\nsparse_kernels: 2\n")
+    with pytest.raises(
+        ValueError, match=r"own.yaml: sparse_kernels: got 2; expected true \(kernels that skip single weights"
+    ):
+        load_profile(str(own))
+
+
+def test_no_profile_of_the_catalogue_leaves_anything_out() -> None:
+    assert {load_profile(name).kernels for name in profile_names()} == {(False, False)}
 
 
 def test_the_papers_size_is_a_valid_scenario() -> None:

@@ -176,6 +176,35 @@ def test_seconds_of_one_minibatch() -> None:
     assert milliseconds(pruning_rate=0.5) == milliseconds()
 
 
+def test_sparse_kernels_are_charged_what_the_front_keeps() -> None:
+    """Exact, the CNN cut after two blocks, 32 samples in two minibatches of 16; at 1 GFLOP/s a FLOP is a nanosecond.
+
+    3 MAC_c 2 n (1 - lambda) with MAC_c = 9,216 + 73,728, less the first layer's gradient of its inputs, which nobody needs,
+    and in the last minibatch, which tells the gradients of all weights, 2 n lambda MAC_c more. lambda is a half (2,424 of
+    4,848). Other devices pay for all of it; what travels, and the weights, are the same.
+    """
+    macs, first, n = 82_944, 9_216, 16
+    each = (3 * macs - first) * 2 * n
+    expected = {True: 2 * each // 2 + macs * 2 * n // 2, False: 2 * each}
+    found = {}
+    for sparse, flops in expected.items():
+        groups = fleet(1, sparse_kernels=sparse)
+        played = found[sparse] = play(world(samples=(32,), rounds=1, pruning_rate=0.5, momentum=0.5, groups=groups))
+        own = [event for event in played.events if event.node == "device-0000" and event.verb == "compute"]
+        assert sum(event.flops for event in own) == flops == played.rounds[0].device_flops
+        assert sum(event.end_ns - event.start_ns for event in own) == flops
+    assert found[True].end.weights_sha256 == found[False].end.weights_sha256
+    assert found[False].end.virtual_ns - found[True].end.virtual_ns == expected[False] - expected[True]
+
+
+def test_sparse_kernels_save_nothing_where_no_single_weight_is_pruned() -> None:
+    """Identity: without pruning, and by filter."""
+    cases: list[dict[str, Any]] = [{}, {"pruning_rate": 0.5, "prune_by": "filter"}]
+    for settings in cases:
+        one, other = (time_only(world(groups=fleet(3, sparse_kernels=own), **settings)) for own in (False, True))
+        assert one.events == other.events
+
+
 def test_rounds_are_faster_than_those_of_plain_fedsl() -> None:
     """Directional: each knob that saves bytes or work by itself, and all of them."""
     plain = time_only(world(rounds=4)).end.virtual_ns
