@@ -8,33 +8,35 @@ from typing import Any
 
 import ray
 
+from actors.device import Actors, Fleet
 from actors.program import resolve
-from actors.ray_executor import Fleet, RayExecutor
+from actors.ray_executor import RayExecutor
 from actors.watchdog import Pulse
 from actors.worker import WorkerPlayer
 
 
 @ray.remote(num_cpus=0, concurrency_groups={"clock": 1, "lane": 1})
 class Aggregator:
-    """One run's aggregator. Device actors belong to it and end with it."""
+    """The aggregator of a run, or of several one after another. Device actors belong to it and end with it."""
 
     def __init__(self) -> None:
         self._player = WorkerPlayer(None, ())
-        self._executor: RayExecutor | None = None
+        self._actors: Actors | None = None
 
     @ray.method(concurrency_group="clock")
     def start(self, fleet: Fleet) -> dict[str, int]:
         """Start the device actors; gives their number and resident bytes when all are there."""
-        self._executor = RayExecutor(fleet, ray.get_runtime_context().current_actor, self._pulse)
+        self._actors = Actors(fleet)
         if fleet.warm_up is not None:
             resolve(fleet.warm_up)()  # while the device actors are starting
-        return self._executor.wait_until_ready()
+        return self._actors.wait_until_ready()
 
     @ray.method(concurrency_group="clock")
     def run(self, entry: str, *arguments: Any) -> Iterator[Any]:
         """Stream what ``entry(executor, *arguments)`` yields. Call with ``num_returns="streaming"``."""
-        assert self._executor is not None
-        yield from resolve(entry)(self._executor, *arguments)
+        assert self._actors is not None
+        executor = RayExecutor(self._actors, ray.get_runtime_context().current_actor, self._pulse)
+        yield from resolve(entry)(executor, *arguments)
 
     @ray.method(concurrency_group="lane")
     def play(self, payload: bytes, *arguments: Any) -> Any:

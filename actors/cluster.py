@@ -14,7 +14,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import ray
 
 from actors.aggregator import Aggregator
-from actors.ray_executor import Fleet
+from actors.device import Fleet
 
 
 class Cluster:

@@ -6,13 +6,15 @@ This module must not import torch at its top: two hundred ``DeviceActor`` proces
 
 import asyncio
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.watchdog import Pulse
+from actors.watchdog import PATIENCE_S, Pulse
 
 HEALING = {"max_restarts": -1, "max_task_retries": 3}  # a program that kills its actor each time ends as an error
 
@@ -128,3 +130,98 @@ WATCHED: dict[str, Any] = {"concurrency_groups": {"watch": 1}}
 remote_worker = ray.remote(num_cpus=0, **WATCHED, **HEALING)(TensorWorker)
 remote_host = ray.remote(num_cpus=0, **WATCHED, **HEALING)(DeviceHost)
 remote_device = ray.remote(num_cpus=0, **HEALING)(DeviceActor)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Which actors to start. ``facts`` tells of each device, in lane order; ``setup`` gives the players' resources.
+
+    ``warm_up`` names a function that the aggregator calls while the device actors start.
+    ``devices_per_actor``: None for one host a core, 1 for a torch-free actor each, or a number.
+    """
+
+    facts: dict[str, dict[str, Any]]
+    setup: str
+    arguments: tuple[Any, ...]
+    devices_per_actor: int | None = None
+    gpus_per_actor: float = 0.0
+    warm_up: str | None = None
+    namespace: str | None = None
+    patience_s: float = PATIENCE_S  # how long a result is waited for before the actors are looked after
+
+
+class Actors:
+    """The actors of a fleet, started; they may play several runs, one after another.
+
+    ``hosts`` play programs; ``devices`` hand them on, where every device has an actor of its own.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        shared = [ray.put(argument) for argument in fleet.arguments]
+        self._keep = shared  # the actors' restarts need them again
+        self.patience_s = fleet.patience_s
+        self.devices: list[Any] = []
+        if fleet.devices_per_actor == 1:
+            self.hosts = _workers(fleet, nodes, shared)
+            self.devices = _devices(fleet, nodes, self.hosts)
+        else:
+            self.hosts = _hosts(fleet, nodes, shared)
+
+    def wait_until_ready(self, timeout_s: float = 600.0) -> dict[str, int]:
+        """Wait for every actor; gives the processes' resident bytes. Raises ``GetTimeoutError`` when some stay pending."""
+        ray.get([host.memory_bytes.remote() for host in self.hosts], timeout=timeout_s)
+        memory = ray.get([actor.memory_bytes.remote() for actor in (*self.devices, *self.hosts)], timeout=timeout_s)
+        return {"actors": len(memory), "bytes": sum(memory)}
+
+
+def _on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
+
+
+def _cores(node: dict[str, Any]) -> int:
+    return max(1, int(node["Resources"].get("CPU", 1)))
+
+
+def _gpus(fleet: Fleet, node: dict[str, Any]) -> dict[str, Any]:
+    """A share of a GPU where the node has one; the setting asks for it, the machine decides."""
+    return {"num_gpus": fleet.gpus_per_actor} if fleet.gpus_per_actor and node["Resources"].get("GPU") else {}
+
+
+def _hosts(fleet: Fleet, nodes: list[dict[str, Any]], shared: list[Any]) -> list[Any]:
+    """Packed actors: lane d lives on host d modulo their number."""
+    if fleet.devices_per_actor is None:
+        places = [node for node in nodes for _ in range(_cores(node))]
+    else:
+        places = [nodes[i % len(nodes)] for i in range(-(-len(fleet.facts) // fleet.devices_per_actor))]
+    places = places[: len(fleet.facts)]
+    hosts = []
+    for number, node in enumerate(places):
+        mine = {name: facts for lane, (name, facts) in enumerate(fleet.facts.items()) if lane % len(places) == number}
+        options = {"name": f"devices-{number:04d}", "namespace": fleet.namespace, "scheduling_strategy": _on(node)}
+        hosts.append(remote_host.options(**options, **_gpus(fleet, node)).remote(mine, fleet.setup, *shared))
+    return hosts
+
+
+def _workers(fleet: Fleet, nodes: list[dict[str, Any]], shared: list[Any]) -> list[Any]:
+    return [
+        remote_worker.options(
+            name=f"worker-{number}-{core}",
+            namespace=fleet.namespace,
+            scheduling_strategy=_on(node),
+            **_gpus(fleet, node),
+        ).remote(fleet.setup, *shared)
+        for number, node in enumerate(nodes)
+        for core in range(_cores(node))
+    ]
+
+
+def _devices(fleet: Fleet, nodes: list[dict[str, Any]], workers: list[Any]) -> list[Any]:
+    """One named actor per device, on the node of the worker that runs its programs."""
+    owners = [node for node in nodes for _ in range(_cores(node))]
+    actors = []
+    for lane, (name, facts) in enumerate(fleet.facts.items()):
+        place = lane % len(workers)
+        options = {"name": name, "namespace": fleet.namespace, "scheduling_strategy": _on(owners[place])}
+        actors.append(remote_device.options(**options).remote(name, facts, workers[place]))
+    return actors

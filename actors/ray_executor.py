@@ -1,18 +1,16 @@
 """Plays a tape on Ray: programs of one actor travel together, arguments by reference, results owned by the aggregator."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
 
 import ray
 import torch
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.device import Watched, dumps, remote_device, remote_host, remote_worker
+from actors.device import Actors, Watched, dumps
 from actors.program import OBSERVED, Program, Result
 from actors.values import Tree, unpack
-from actors.watchdog import PATIENCE_S, Pulse, Watchdog
+from actors.watchdog import Pulse, Watchdog
 from actors.worker import Call
 
 CPU = torch.device("cpu")
@@ -41,24 +39,6 @@ def _all(references: Iterable[Any]) -> Callable[[float], bool]:
         return not left
 
     return come
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """Which actors to start. ``facts`` tells of each device, in lane order; ``setup`` gives the players' resources.
-
-    ``warm_up`` names a function that the aggregator calls while the device actors start.
-    ``devices_per_actor``: None for one host a core, 1 for a torch-free actor each, or a number.
-    """
-
-    facts: dict[str, dict[str, Any]]
-    setup: str
-    arguments: tuple[Any, ...]
-    devices_per_actor: int | None = None
-    gpus_per_actor: float = 0.0
-    warm_up: str | None = None
-    namespace: str | None = None
-    patience_s: float = PATIENCE_S  # how long a result is waited for before the actors are looked after
 
 
 class RayPending:
@@ -97,35 +77,21 @@ class RayCompletion:
 
 
 class RayExecutor:
-    """Ships programs to actors. Lane d >= 0 is device d's; lane -1 is the server's, which ``server`` plays."""
+    """Ships one run's programs to actors. Lane d >= 0 is device d's; lane -1 is the server's, which ``server`` plays."""
 
     name = "ray"
 
-    def __init__(self, fleet: Fleet, server: Any, pulse: Callable[[], Pulse]) -> None:
+    def __init__(self, actors: Actors, server: Any, pulse: Callable[[], Pulse]) -> None:
         self.calls = 0
         self._held: dict[Result, Held] = {}
         self._server = server
-        nodes = [node for node in ray.nodes() if node["Alive"]]
-        shared = [ray.put(argument) for argument in fleet.arguments]
-        if fleet.devices_per_actor == 1:
-            self._hosts = _workers(fleet, nodes, shared)
-            self._devices = _devices(fleet, nodes, self._hosts)
-        else:
-            self._hosts = _hosts(fleet, nodes, shared)
-            self._devices = []
-        self._keep = shared  # the actors' restarts need them again
+        self._hosts, self._devices = actors.hosts, actors.devices
         self._watchdog = Watchdog(
             [Watched(host) for host in self._hosts],
             [Watched(device) for device in self._devices],
             pulse,
-            fleet.patience_s,
+            actors.patience_s,
         )
-
-    def wait_until_ready(self, timeout_s: float = 600.0) -> dict[str, int]:
-        """Wait for every actor; gives the processes' resident bytes. Raises ``GetTimeoutError`` when some stay pending."""
-        ray.get([host.memory_bytes.remote() for host in self._hosts], timeout=timeout_s)
-        memory = ray.get([actor.memory_bytes.remote() for actor in (*self._devices, *self._hosts)], timeout=timeout_s)
-        return {"actors": len(memory), "bytes": sum(memory)}
 
     def play(self, programs: list[Program]) -> None:
         """Send programs to their actors; returns at once."""
@@ -197,61 +163,3 @@ class RayExecutor:
     def completion(self, result: Result) -> RayCompletion:
         """Tells when a result is there."""
         return RayCompletion(self._held[result].reference, self._watchdog)
-
-    def close(self) -> None:
-        """End the actors."""
-        self._held.clear()
-        for actor in (*self._devices, *self._hosts):
-            ray.kill(actor)
-
-
-def _on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
-    return NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
-
-
-def _cores(node: dict[str, Any]) -> int:
-    return max(1, int(node["Resources"].get("CPU", 1)))
-
-
-def _gpus(fleet: Fleet, node: dict[str, Any]) -> dict[str, Any]:
-    """A share of a GPU where the node has one; the setting asks for it, the machine decides."""
-    return {"num_gpus": fleet.gpus_per_actor} if fleet.gpus_per_actor and node["Resources"].get("GPU") else {}
-
-
-def _hosts(fleet: Fleet, nodes: list[dict[str, Any]], shared: list[Any]) -> list[Any]:
-    """Packed actors: lane d lives on host d modulo their number."""
-    if fleet.devices_per_actor is None:
-        places = [node for node in nodes for _ in range(_cores(node))]
-    else:
-        places = [nodes[i % len(nodes)] for i in range(-(-len(fleet.facts) // fleet.devices_per_actor))]
-    places = places[: len(fleet.facts)]
-    hosts = []
-    for number, node in enumerate(places):
-        mine = {name: facts for lane, (name, facts) in enumerate(fleet.facts.items()) if lane % len(places) == number}
-        options = {"name": f"devices-{number:04d}", "namespace": fleet.namespace, "scheduling_strategy": _on(node)}
-        hosts.append(remote_host.options(**options, **_gpus(fleet, node)).remote(mine, fleet.setup, *shared))
-    return hosts
-
-
-def _workers(fleet: Fleet, nodes: list[dict[str, Any]], shared: list[Any]) -> list[Any]:
-    return [
-        remote_worker.options(
-            name=f"worker-{number}-{core}",
-            namespace=fleet.namespace,
-            scheduling_strategy=_on(node),
-            **_gpus(fleet, node),
-        ).remote(fleet.setup, *shared)
-        for number, node in enumerate(nodes)
-        for core in range(_cores(node))
-    ]
-
-
-def _devices(fleet: Fleet, nodes: list[dict[str, Any]], workers: list[Any]) -> list[Any]:
-    """One named actor per device, on the node of the worker that runs its programs."""
-    owners = [node for node in nodes for _ in range(_cores(node))]
-    actors = []
-    for lane, (name, facts) in enumerate(fleet.facts.items()):
-        place = lane % len(workers)
-        options = {"name": name, "namespace": fleet.namespace, "scheduling_strategy": _on(owners[place])}
-        actors.append(remote_device.options(**options).remote(name, facts, workers[place]))
-    return actors

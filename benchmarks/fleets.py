@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from actors.cluster import Cluster
+from actors.device import Fleet
 from actors.program import path_of
-from actors.ray_executor import Fleet
 from emulator.blueprint import Blueprint, Observation
 from emulator.devices.population import GroupSpec, draw
 from emulator.devices.profile_file import load_profile

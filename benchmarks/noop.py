@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from actors.cluster import Cluster
+from actors.device import Fleet
 from actors.program import path_of
-from actors.ray_executor import Fleet
 from benchmarks.fleets import no_resources, plan, play_on_ray
 from emulator.learning.aggregation import average
 from emulator.learning.binding import Weights

@@ -108,7 +108,7 @@ def _on_ray(
         # Heads ask for their token by default; that this process has one must be said before Ray is imported.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     from actors.cluster import Cluster  # Ray takes a second to import: only runs that use it pay
-    from actors.ray_executor import Fleet
+    from actors.device import Fleet
 
     folder, report = about
     actors = scenario.actors

@@ -62,8 +62,13 @@ def plan(protocol: Any, settings: Settings, groups: list[GroupSpec], **changes: 
 
 
 def holdings(blueprint: Blueprint) -> Holdings:
+    """The data of a blueprint's devices."""
+    return dealt(blueprint.samples)
+
+
+def dealt(samples: tuple[int, ...]) -> Holdings:
     """Consecutive training samples for the devices, the last hundred for validation."""
-    bounds = np.cumsum((0, *blueprint.samples))
+    bounds = np.cumsum((0, *samples))
     parts = tuple(np.arange(start, stop) for start, stop in pairwise(bounds))
     return Holdings(DIGITS, parts, np.arange(1337, 1437))
 

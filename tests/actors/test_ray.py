@@ -10,16 +10,11 @@ import pytest
 import ray
 
 from actors.cluster import Cluster
-from actors.program import path_of
-from actors.ray_executor import Fleet
-from emulator.blueprint import Blueprint
 from emulator.devices.condition import Completeness, Condition
 from emulator.devices.pace import Load
 from emulator.devices.presence import Markov
 from emulator.devices.profile import Throttling
 from emulator.learning.models import ModelSpec
-from emulator.learning.tracing import warm_up
-from emulator.preparation import make_holdings
 from emulator.protocols.adp_upload import AdpUploadSettings, adp_upload
 from emulator.protocols.ecofed import EcoFedSettings, ecofed
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
@@ -28,38 +23,11 @@ from emulator.protocols.fednova import FedNovaSettings, fednova
 from emulator.protocols.scaffold import ScaffoldSettings, scaffold
 from emulator.protocols.settings import RoundSettings
 from emulator.protocols.tinyfel import TinyFELSettings, tinyfel
-from emulator.run import simulate
+from tests.ray_worlds import afresh, fleet_of, on_ray, played_on, same
 from tests.world.protocols import Deadline, Marked, Quiet, asynchronous, deadline, failing, mortal, reading
-from tests.worlds import CNN, DIGITS, Played, fleet, holdings, plan, play, time_only
+from tests.worlds import CNN, DIGITS, fleet, plan, play, time_only
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
-
-
-def on_ray(blueprint: Blueprint, devices_per_actor: int | None, **changes: Any) -> Played:
-    with Cluster() as cluster:
-        cluster.start(replace(fleet_of(blueprint, devices_per_actor), **changes))
-        played = Played()
-        for messages in cluster.play(path_of(simulate), blueprint, None):
-            played.take(messages)
-        return played
-
-
-def fleet_of(blueprint: Blueprint, devices_per_actor: int | None) -> Fleet:
-    held = holdings(blueprint)
-    facts = {key: getattr(DIGITS, key) for key in ("name", "classes", "shape", "scale", "mean", "std")}
-    arrays = (DIGITS.x_train, DIGITS.y_train, DIGITS.x_test, DIGITS.y_test)
-    devices = {device.name: {"profile": device.profile.name} for device in blueprint.devices}
-    return Fleet(
-        devices, path_of(make_holdings), (facts, *arrays, held.parts, held.validation), devices_per_actor,
-        warm_up=path_of(warm_up),
-    )  # fmt: skip
-
-
-def same(first: Played, second: Played) -> None:
-    assert first.end.weights_sha256 == second.end.weights_sha256
-    assert first.events == second.events
-    assert first.rounds == second.rounds
-    assert first.decisions == second.decisions
 
 
 BLUEPRINT = plan(
@@ -71,7 +39,7 @@ BLUEPRINT = plan(
 @pytest.mark.parametrize("devices_per_actor", [8, 2, None, 1])
 def test_same_hashes_on_any_placement(devices_per_actor: int | None) -> None:
     """One, two and four actors, one a core, and an actor per device."""
-    played = on_ray(BLUEPRINT, devices_per_actor)
+    played = afresh(BLUEPRINT, devices_per_actor)
     same(played, play(BLUEPRINT))
     assert played.end.calls <= 1 + 3 * 5 + 3 * (1 + 2)  # at most one a device-round; the server's; two hosts evaluating
 
@@ -90,7 +58,7 @@ def test_same_hashes_on_any_placement(devices_per_actor: int | None) -> None:
 )
 def test_same_hashes_for_every_kind_of_protocol(protocol: Any, settings: Any) -> None:
     blueprint = plan(protocol, settings, [*fleet(4), *fleet(4, flop_per_s=3e8)])
-    same(on_ray(blueprint, 4), play(blueprint))
+    same(on_ray(blueprint), play(blueprint))
 
 
 def test_a_stop_on_accuracy_is_the_same_with_the_clock_running_ahead() -> None:
@@ -99,7 +67,7 @@ def test_a_stop_on_accuracy_is_the_same_with_the_clock_running_ahead() -> None:
     observation = Observation(1, 360, 100, False, 0.6, None, 3)
     settings = FedAvgSettings(rounds=30, cohort=4, learning_rate=0.1)
     blueprint = plan(fedavg, settings, fleet(6), observation=observation)
-    played = on_ray(blueprint, None)
+    played = on_ray(blueprint)
     assert played.end.status == "stopped: accuracy"
     same(played, play(blueprint))
 
@@ -111,7 +79,7 @@ def test_a_process_that_dies_or_hangs_changes_nothing(number: int, devices_per_a
     inline_settings = Marked(rounds=2, cohort=4, mark=str(tmp_path / "inline"))
     (tmp_path / "inline").touch()  # inline must not die
     expected = play(plan(mortal, inline_settings, fleet(4)))
-    found = on_ray(plan(mortal, settings, fleet(4)), devices_per_actor, patience_s=3.0)
+    found = afresh(plan(mortal, settings, fleet(4)), devices_per_actor, patience_s=3.0)
     assert (tmp_path / "died").exists()
     assert found.end.weights_sha256 == expected.end.weights_sha256
     assert found.events == expected.events
@@ -121,32 +89,48 @@ def test_an_error_in_an_actor_tells_where() -> None:
     with pytest.raises(
         Exception, match=r"fail failed on device-0000 in round 1 at virtual time .*RuntimeError: the step is"
     ):
-        on_ray(plan(failing, Quiet(), fleet(2)), 2)
+        on_ray(plan(failing, Quiet(), fleet(2)))
 
 
 def test_named_device_actors_describe_themselves() -> None:
     with Cluster() as cluster:
         started = cluster.start(fleet_of(BLUEPRINT, 1))
-        played = Played()
-        for messages in cluster.play(path_of(simulate), BLUEPRINT, None):
-            played.take(messages)
+        played = played_on(cluster, BLUEPRINT)
         name = played.rounds[0].finished[0]
         told = ray.get(ray.get_actor(name, namespace=cluster.namespace).describe.remote())
         assert told["device"] == name
         assert told["profile"] == "test"
         assert told["state"]["programs"] == sum(name in row.finished for row in played.rounds)
         assert started["actors"] == 8 + 2
-        names = {entry["name"] for entry in ray.util.list_named_actors(all_namespaces=True)}
-        assert {f"device-{number:04d}" for number in range(8)} <= names
+        assert {f"device-{number:04d}" for number in range(8)} <= set(named(cluster))
 
 
 def test_actors_end_with_their_run() -> None:
-    on_ray(BLUEPRINT, None)
+    with Cluster() as cluster:
+        cluster.start(fleet_of(BLUEPRINT, None))
+        assert len(named(cluster)) == 1 + 2
     for _ in range(100):
-        if not ray.util.list_named_actors(all_namespaces=True):
+        if not named(cluster):
             break
         time.sleep(0.1)
-    assert ray.util.list_named_actors(all_namespaces=True) == []
+    assert named(cluster) == []
+
+
+def named(cluster: Cluster) -> list[str]:
+    """Names of its actors that are alive."""
+    entries = ray.util.list_named_actors(all_namespaces=True)
+    return [entry["name"] for entry in entries if entry["namespace"] == cluster.namespace]
+
+
+def test_started_actors_play_several_runs() -> None:
+    """What one run left behind does not reach the next: each has the hashes of a run of its own."""
+    other = plan(
+        fedavg, FedAvgSettings(rounds=2, cohort=8, learning_rate=0.05), fleet(8), problem=CNN, samples=BLUEPRINT.samples
+    )
+    with Cluster() as cluster:
+        cluster.start(fleet_of(BLUEPRINT, None))
+        for blueprint in (BLUEPRINT, other, BLUEPRINT):
+            same(played_on(cluster, blueprint), play(blueprint))
 
 
 def test_devices_that_come_and_go_tell_the_same_everywhere() -> None:
@@ -161,7 +145,7 @@ def test_devices_that_come_and_go_tell_the_same_everywhere() -> None:
     settings = FedAvgSettings(rounds=6, cohort=4, learning_rate=0.1)
     inline, remote = (
         play(plan(fedavg, settings, groups, conditions=conditions)),
-        on_ray(plan(fedavg, settings, groups, conditions=conditions), 3),
+        on_ray(plan(fedavg, settings, groups, conditions=conditions)),
     )
     same(remote, inline)
     assert inline.end.devices_lost > 0
@@ -180,7 +164,7 @@ def test_adp_is_the_same_everywhere(protocol: Any, settings: Any) -> None:
     """Gates with pruning, whose sparsity is looked at off the clock; and salient filters on the wire."""
     problem = replace(CNN, model=ModelSpec("cnn_gated", 10, DIGITS.shape, keep_ratio=0.7))
     blueprint = plan(protocol, settings, [*fleet(2), *fleet(2, dynamic_channels=True)], problem=problem)
-    remote, inline = on_ray(blueprint, 2), play(blueprint)
+    remote, inline = on_ray(blueprint), play(blueprint)
     same(remote, inline)
     assert protocol is adp_upload or all(row.metrics["sparsity"] > 0 for row in inline.rounds)
 
@@ -190,7 +174,7 @@ def test_ecofed_is_the_same_everywhere() -> None:
     problem = replace(CNN, cut=2)
     settings = EcoFedSettings(rounds=5, cohort=3, batch_size=16, learning_rate=0.05, momentum=0.9)
     blueprint = plan(ecofed, settings, fleet(5), problem=problem)
-    remote, inline = on_ray(blueprint, 3), play(blueprint)
+    remote, inline = on_ray(blueprint), play(blueprint)
     same(remote, inline)
     assert time_only(blueprint).events == inline.events
     assert remote.end.calls <= 5 * (

@@ -11,7 +11,7 @@ from emulator.learning.sgd import Problem
 from emulator.protocols.split_learning import SplitLearningSettings, split_learning
 from emulator.protocols.split_training import SplitTraining
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
-from tests.actors.test_ray import on_ray, same
+from tests.ray_worlds import afresh, on_ray, same
 from tests.world.split_protocols import Marked, alternating, mortal
 from tests.worlds import CNN, fleet, plan, play, profile, time_only
 
@@ -44,7 +44,7 @@ def test_same_hashes_and_one_program_a_device_round(protocol: Any, settings: Any
     where devices take turns); two hosts evaluating.
     """
     blueprint = split_plan(protocol, settings, SAMPLES)
-    inline, found = play(blueprint), on_ray(blueprint, devices_per_actor)
+    inline, found = play(blueprint), afresh(blueprint, devices_per_actor)
     same(found, inline)
     assert time_only(blueprint).events == inline.events
     assert found.end.calls <= 1 + ROUNDS * COHORT + ROUNDS * (1 + 2)
@@ -59,14 +59,14 @@ def test_groups_with_cuts_of_their_own_and_coded_updates() -> None:
         problem=Problem(CNN.model, CNN.normalise, 1), samples=SAMPLES,
     )  # fmt: skip
     inline = play(blueprint)
-    same(on_ray(blueprint, 4), inline)
+    same(on_ray(blueprint), inline)
     assert time_only(blueprint).events == inline.events
 
 
 def test_steps_that_wait_past_their_program_give_the_same() -> None:
     """``alternating`` ships at every turn, so that forward passes are played again on whichever host comes next."""
     blueprint = split_plan(alternating, SplitTraining(**{**MANY, "rounds": 2}), (40, 40, 40, 40))
-    inline, found = play(blueprint), on_ray(blueprint, 2)
+    inline, found = play(blueprint), on_ray(blueprint)
     same(found, inline)
     # 2 rounds of 3 minibatches of 4 devices: at most three calls each (question, server, answer), and a few a round.
     assert 2 * 3 * 4 <= found.end.calls <= 2 * 3 * 4 * 3 + 2 * 8
@@ -78,7 +78,7 @@ def test_an_actor_that_dies_between_two_passes_changes_nothing(tmp_path: Path) -
     inline.touch()  # inline must not die
     common: dict[str, Any] = {**MANY, "rounds": 2}
     expected = play(split_plan(mortal, Marked(**common, mark=str(inline)), (40, 40, 40, 40)))
-    found = on_ray(split_plan(mortal, Marked(**common, mark=str(died)), (40, 40, 40, 40)), 2)
+    found = afresh(split_plan(mortal, Marked(**common, mark=str(died)), (40, 40, 40, 40)), 2)
     assert died.exists()
     assert found.end.weights_sha256 == expected.end.weights_sha256
     assert found.events == expected.events

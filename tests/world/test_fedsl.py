@@ -19,7 +19,7 @@ from emulator.learning.mask import mask_bytes
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.rows import Round
 from emulator.simulation import Simulation
-from tests.actors.test_ray import on_ray, same
+from tests.ray_worlds import on_ray, same
 from tests.worlds import CNN, MLP, Played, fleet, holdings, plan, play, time_only
 
 SAMPLES = (40, 33, 17)
@@ -286,4 +286,4 @@ def test_handles_return_to_their_baseline(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("settings", [CASES[0], CASES[1]])
 def test_the_same_hashes_on_ray(settings: dict[str, Any]) -> None:
     blueprint = world(momentum=0.5, **settings)
-    same(on_ray(blueprint, 2), play(blueprint))
+    same(on_ray(blueprint), play(blueprint))

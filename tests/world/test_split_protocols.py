@@ -18,7 +18,7 @@ from emulator.learning.random import choose, seed_of
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.rows import Event, Round
 from emulator.simulation import Simulation
-from tests.actors.test_ray import on_ray, same
+from tests.ray_worlds import on_ray, same
 from tests.worlds import CNN, MLP, fleet, holdings, plan, play, time_only
 
 SAMPLES = (40, 33, 17)
@@ -220,7 +220,7 @@ def test_the_clock_alone_tells_the_same(name: str, settings: dict[str, Any], pro
 )
 def test_the_same_hashes_on_ray(name: str, settings: dict[str, Any]) -> None:
     blueprint = world(name, problem=CNN, cut=2, momentum=0.5, **settings)
-    same(on_ray(blueprint, 2), play(blueprint))
+    same(on_ray(blueprint), play(blueprint))
 
 
 @pytest.mark.parametrize(("name", "settings"), CASES)

@@ -1,0 +1,79 @@
+"""Tiny worlds on the shared Ray cluster. Actors that were started play the next run on the same data, too: starting takes time."""
+
+from dataclasses import replace
+from typing import Any
+
+from actors.cluster import Cluster
+from actors.device import Fleet
+from actors.program import path_of
+from emulator.blueprint import Blueprint
+from emulator.learning.tracing import warm_up
+from emulator.preparation import make_holdings
+from emulator.run import simulate
+from tests.worlds import DIGITS, Played, dealt
+
+USUAL = (40,) * 8  # samples of most worlds' devices; worlds with fewer devices leave some of them alone
+KEPT: dict[tuple[int, ...], Cluster] = {}  # samples -> started actors
+MOST = 3
+
+
+def on_ray(blueprint: Blueprint) -> Played:
+    """Play on two hosts, those of an earlier run where they hold the same data."""
+    samples = blueprint.samples if blueprint.samples != USUAL[: len(blueprint.samples)] else USUAL
+    cluster = KEPT.pop(samples, None)
+    if cluster is None:
+        if len(KEPT) == MOST:
+            close(KEPT.pop(next(iter(KEPT))))
+        cluster = Cluster()
+        cluster.start(_fleet(samples, -(-len(samples) // 2)))
+    try:
+        played = played_on(cluster, blueprint)
+    except BaseException:
+        close(cluster)
+        raise
+    KEPT[samples] = cluster
+    return played
+
+
+def afresh(blueprint: Blueprint, devices_per_actor: int | None, **changes: Any) -> Played:
+    """Play on actors of its own, that end with the run."""
+    with Cluster() as cluster:
+        cluster.start(replace(fleet_of(blueprint, devices_per_actor), **changes))
+        return played_on(cluster, blueprint)
+
+
+def played_on(cluster: Cluster, blueprint: Blueprint) -> Played:
+    """One run on started actors."""
+    played = Played()
+    for messages in cluster.play(path_of(simulate), blueprint, None):
+        played.take(messages)
+    return played
+
+
+def fleet_of(blueprint: Blueprint, devices_per_actor: int | None) -> Fleet:
+    """The actors for a blueprint's devices."""
+    return _fleet(blueprint.samples, devices_per_actor)
+
+
+def close(cluster: Cluster) -> None:
+    """End a cluster's actors."""
+    cluster.__exit__(None, None, None)
+
+
+def same(first: Played, second: Played) -> None:
+    """Weights, events, rounds and decisions are the same."""
+    assert first.end.weights_sha256 == second.end.weights_sha256
+    assert first.events == second.events
+    assert first.rounds == second.rounds
+    assert first.decisions == second.decisions
+
+
+def _fleet(samples: tuple[int, ...], devices_per_actor: int | None) -> Fleet:
+    held = dealt(samples)
+    facts = {key: getattr(DIGITS, key) for key in ("name", "classes", "shape", "scale", "mean", "std")}
+    arrays = (DIGITS.x_train, DIGITS.y_train, DIGITS.x_test, DIGITS.y_test)
+    devices = {f"device-{number:04d}": {"profile": "test"} for number in range(len(samples))}
+    return Fleet(
+        devices, path_of(make_holdings), (facts, *arrays, held.parts, held.validation), devices_per_actor,
+        warm_up=path_of(warm_up),
+    )  # fmt: skip
