@@ -1,4 +1,4 @@
-"""Tiny worlds on the shared Ray cluster. Actors that were started play the next run on the same data, too: starting takes time."""
+"""Tiny worlds on the shared Ray cluster. Actors that were started play the next run on the same data, too."""
 
 from dataclasses import replace
 from typing import Any
