@@ -12,6 +12,7 @@ the same convolutions with BatchNorm. Sizes, target and thresholds were fixed be
 
 from collections.abc import Mapping
 from math import exp, log
+from statistics import fmean
 
 from benchmarks.study import Claim, Overrides, Result, Study, table
 from emulator.paired import Verdict, differences, first_reaching
@@ -32,6 +33,23 @@ STUDY = Study(
         "fedprox with gates": ALWAYS,
         "scaffold": (*ALWAYS, *PLAIN, *SCAFFOLD),
         "scaffold with gates": (*ALWAYS, *SCAFFOLD),
+    },
+)
+
+
+# Variant B, pruning by size: FedAvg and Dirichlet 0.5 as in its code; acceptance: at 1e-3 accuracy stays within a point.
+THRESHOLDS = (0.0, 0.001, 0.01)
+BY_SIZE = Study(
+    "adp_by_size",
+    "adp_small",
+    {
+        f"threshold {threshold:g}": (
+            *PLAIN,
+            "data.partition={kind: dirichlet, alpha: 0.5}",
+            "protocol={name: fedavg, rounds: 15, cohort: 10, local_epochs: 3, batch_size: 64, learning_rate: 0.05, "
+            f"momentum: 0.9, weight_decay: 1.0e-5, prune_threshold: {threshold}}}",
+        )
+        for threshold in THRESHOLDS
     },
 )
 
@@ -57,6 +75,22 @@ def gap(result: Result) -> float:
     return sum(own - test for (_, own), (_, test) in list(seen)[-5:]) / 5
 
 
+def final(result: Result) -> float:
+    """Test accuracy after the last round."""
+    return float(result.summary["accuracy"])
+
+
+def sparsity(result: Result) -> float:
+    """The mean share of zeros in the convolutions of the last round's updates."""
+    return result.series("round", "sparsity")[-1][1]
+
+
+BY_SIZE_CLAIMS = (
+    Claim("by size: accuracy at 0.001 within a point", "threshold 0.001", "threshold 0", final, within=0.01),
+    Claim("by size: accuracy at 0.01 within a point", "threshold 0.01", "threshold 0", final, within=0.01),
+    Claim("by size: sparsity rises from 0.001 to 0.01", "threshold 0.01", "threshold 0.001", sparsity),
+)
+
 CLAIMS = tuple(
     claim
     for name in ("fedprox", "scaffold")
@@ -74,9 +108,10 @@ CLAIMS = tuple(
 )
 
 
-def verdicts(results: Mapping[str, list[Result]]) -> list[Verdict]:
+def verdicts() -> list[Verdict]:
     """What came of each claim, in their order."""
-    return [claim.tested(results)[1] for claim in CLAIMS]
+    studies = ((STUDY, CLAIMS), (BY_SIZE, BY_SIZE_CLAIMS))
+    return [claim.tested(results)[1] for study, claims in studies for results in [study.results()] for claim in claims]
 
 
 def observed(results: Mapping[str, list[Result]]) -> str:
@@ -98,6 +133,11 @@ def main() -> None:
     for variant, runs in results.items():
         seen = [(rounds(run), best(run), round(gap(run), 3)) for run in runs]
         print(f"{variant}: rounds, best accuracy, gap by seed: {seen}")
+    pruned = BY_SIZE.results()
+    print(table(BY_SIZE_CLAIMS, pruned))
+    for variant, runs in pruned.items():
+        zeros = 0.0 if variant == "threshold 0" else fmean(map(sparsity, runs))
+        print(f"{variant}: accuracy {fmean(map(final, runs)):.3f}, sparsity {zeros:.4f}")
 
 
 if __name__ == "__main__":
