@@ -19,7 +19,7 @@ run: $(READY)
 	$(BIN)/emulator run $(SCENARIO)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -60,8 +60,11 @@ class Watchdog:
         seen, self._seen = self._seen, [*(pulse for pulse in pulses if pulse is not None), self._server()]
         if seen != self._seen or any(pulse.begun > pulse.ended for pulse in seen):
             return
-        holding = self._holding()
-        if not holding:
+        handed = self._feel(self._devices)
+        holding = [
+            actor for actor, pulse in zip(self._devices, handed, strict=True) if pulse and pulse.begun > pulse.ended
+        ]
+        if not holding and None not in handed:
             raise Stalled(f"results are waited for, and for {self._patience_s:g} s no actor has had anything to play")
         for actor in holding:
             _restart(actor, "holds a call that no worker plays")
@@ -76,11 +79,6 @@ class Watchdog:
                 _restart(actor, f"has not answered for {self._patience_s:g} s")
                 found.append(None)
         return found
-
-    def _holding(self) -> list[Watched]:
-        """Device actors that wait for a call that they handed on."""
-        pulses = zip(self._devices, self._feel(self._devices), strict=True)
-        return [actor for actor, pulse in pulses if pulse and pulse.begun > pulse.ended]
 
 
 def _restart(actor: Watched, why: str) -> None:

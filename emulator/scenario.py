@@ -31,7 +31,7 @@ from emulator.learning.random import stream
 from emulator.model_rules import model_findings
 from emulator.nearest import unknown
 from emulator.protocols.catalogue import PROTOCOLS
-from emulator.protocols.settings import RoundSettings, Settings
+from emulator.protocols.settings import CutTraining, RoundSettings, Settings
 from emulator.section import Section, wrong
 from emulator.sections import (
     ActorSettings,
@@ -102,6 +102,7 @@ class Scenario(Section):
         yield from vary_findings(self.devices, self.network.cells)
         yield from drawn_findings(self._profiles(), self.profile)
         yield from self._edge_findings()
+        yield from self._completeness_findings()
         yield from self._data_findings()
         yield from self._model_findings()
         if self.stop.accuracy is not None and self.evaluate.validation == 0:
@@ -124,6 +125,13 @@ class Scenario(Section):
         """Every profile that machines here have, once."""
         edges = [site.edge.profile for site in self.network.sites.values() if site.edge is not None]
         return list(dict.fromkeys([*(group.profile for group in self.devices), self.server.profile, *edges]))
+
+    def _completeness_findings(self) -> Iterator[str]:
+        """Protocols that split count minibatches at both ends; that a device leaves some out is not built there."""
+        for index, group in enumerate(self.devices):
+            if group.completeness is not None and isinstance(self.protocol, CutTraining):
+                got = f"devices[{index}].completeness: got {group.completeness.low:g} to {group.completeness.high:g}"
+                yield f"{got}; expected none, as {self.protocol_name} does all of the local work"
 
     def _edge_findings(self) -> Iterator[str]:
         if not PROTOCOLS[self.protocol_name].edges:

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -22,9 +23,19 @@ def local_ray() -> Iterator[None]:
     disconnect()
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share the cluster run in one process when the tests are spread over several (``-n``)."""
+    """Tests that share the cluster are known by their names, as that is all that the spreading over processes sees."""
     for item in items:
-        if isinstance(item, pytest.Function) and "local_ray" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("ray"))
+        if isinstance(item, pytest.Function) and "local_ray" in item.fixturenames and "_ray" not in item.nodeid:
+            raise pytest.UsageError(f'{item.nodeid}: uses Ray; expected "_ray" in its name or its file\'s')
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``-n``, tests go to whichever process is free, those that share the cluster to one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class RayTogether(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "ray" if "_ray" in nodeid else nodeid
+
+    return RayTogether(config, log)

@@ -1,7 +1,10 @@
 """Tiny worlds on the shared Ray cluster. Actors that were started play the next run on the same data, too."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
+
+import pytest
 
 from actors.cluster import Cluster
 from actors.device import Fleet
@@ -12,9 +15,18 @@ from emulator.preparation import make_holdings
 from emulator.run import simulate
 from tests.worlds import DIGITS, Played, dealt
 
+RAY = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]  # the marks of tests that share the cluster
 USUAL = (40,) * 8  # samples of most worlds' devices; worlds with fewer devices leave some of them alone
 KEPT: dict[tuple[int, ...], Cluster] = {}  # samples -> started actors
 MOST = 3
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+
+def on_cluster(test: Test) -> Test:
+    """Marks one test as one of those."""
+    for mark in RAY:
+        test = mark(test)
+    return test
 
 
 def on_ray(blueprint: Blueprint) -> Played:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from emulator.cli import main
+from tests.ray_worlds import on_cluster
 
 SMALL = ["quickstart", "protocol.rounds=3", "model.name=mlp", "protocol.cohort=4"]
 FILES = {
@@ -61,8 +62,7 @@ def test_a_resolved_scenario_runs_to_the_same_hashes(tmp_path: Path, capsys: pyt
         assert first[key] == second[key]
 
 
-@pytest.mark.ray
-@pytest.mark.usefixtures("local_ray")
+@on_cluster
 def test_ray_gives_the_same_hashes_and_prints_no_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     inline = run([*SMALL, "--inline", "--out", str(tmp_path / "a")], capsys)
     on_ray = run([*SMALL, "--out", str(tmp_path / "b")], capsys)

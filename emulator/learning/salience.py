@@ -72,14 +72,14 @@ class _Scorer:
     def __init__(self, how: Upload, model: nn.Sequential, samples: int) -> None:
         self.how = self.key = how
         self.model = model
-        self.share = 1 / max(1, samples)
+        self.samples = max(1, samples)
         self.sums: Scores = {}
 
     def hook(self, name: str) -> Any:
         def seen(layer: GatedConv, inputs: tuple[Tensor]) -> None:
             gates = layer.salience(inputs[0])
             found = (gates > 0).to(gates.dtype) if self.how.score == "frequency" else gates
-            self.sums[name].add_(found.sum(0), alpha=self.share)
+            self.sums[name].add_(found.sum(0))
 
         return seen
 
@@ -102,7 +102,7 @@ def salience(weights: Weights, shard: Shard, *, how: Upload) -> Scores:
         finally:
             for handle in handles:
                 handle.remove()
-    return scorer.sums
+    return {name: total / scorer.samples for name, total in scorer.sums.items()}
 
 
 # ---- on the wire ---------------------------------------------------------------------------------------------------------
@@ -113,13 +113,15 @@ def mask_bytes(channels: int, kept: int) -> int:
     return 0 if kept == channels else min(packed_bytes(channels, 1), packed_bytes(kept, _width(channels)))
 
 
+def _best(scores: Tensor, count: int) -> Tensor:
+    """Places of the largest scores, in order; the earlier one of two that are equal, on any hardware."""
+    return scores.sort(descending=True, stable=True).indices[:count].sort().values
+
+
 def thin(update: Weights, scores: Scores, *, how: Upload) -> tuple[Weights, Masks]:
     """What travels of a device's weights, and which filters those are."""
     layers = gated_layers(how.problem.model)
-    chosen = {
-        layer.name: scores[layer.name].topk(kept_of(layer.channels, how.ratio)).indices.sort().values
-        for layer in layers
-    }
+    chosen = {layer.name: _best(scores[layer.name], kept_of(layer.channels, how.ratio)) for layer in layers}
     sent = dict(update)
     for layer in layers:
         filters = update[f"{layer.name}.conv.weight"].index_select(0, chosen[layer.name])

@@ -103,12 +103,20 @@ def share_findings(model: ModelSpec, volumes: Mapping[str, float], shares: Mappi
 def shape_of(sub: Submodel) -> Spec:
     """The shapes of a sub-network's weights."""
     meta = {name: torch.empty(w.shape, dtype=w.dtype, device="meta") for name, w in weight_specs(sub.model).items()}
-    kept = {
-        layer.name: torch.empty(count, dtype=torch.int64, device="meta")
-        for layer, count in zip(layers(sub.model), sub.counts, strict=True)
-    }
     with unmetered():
-        return Spec.of(carve(meta, {} if sub.whole else kept, model=sub.model))
+        return Spec.of(carve(meta, {} if sub.whole else _kept(sub), model=sub.model))
+
+
+@cache
+def kept_shape_of(sub: Submodel) -> Spec:
+    """The shapes of the positions that a sub-network keeps."""
+    with unmetered():
+        return Spec.of(_kept(sub))
+
+
+def _kept(sub: Submodel) -> Kept:
+    counts = zip(layers(sub.model), sub.counts, strict=True)
+    return {layer.name: torch.empty(count, dtype=torch.int64, device="meta") for layer, count in counts}
 
 
 # ---- cutting out and putting back ----------------------------------------------------------------------------------------

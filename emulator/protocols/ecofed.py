@@ -21,9 +21,10 @@ from emulator.learning.frozen import keep, learn, replay, smash
 from emulator.learning.random import choose
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end, halves, sizes
+from emulator.learning.suffix import average_layers
 from emulator.protocols.local_training import start
 from emulator.protocols.replay_period import Replaying, Schedule
-from emulator.protocols.split_cuts import at_cut, at_cuts, averaged_whole, cuts_of
+from emulator.protocols.split_cuts import at_cut, at_cuts, cuts_of
 from emulator.protocols.split_training import split_of
 from emulator.protocols.verbs import Node, Value, World
 
@@ -76,18 +77,18 @@ async def rest(world: World, near: Node, parts: tuple[Value, Value], split: Spli
     )
 
 
-async def joined(world: World, copies: list[Copy], fronts: Fronts, split: Split) -> Value:
-    """The uniform mean of the server's copies; with several cuts, of whole models: frozen fronts and copies."""
+async def joined(world: World, copies: list[Copy], back: Value, split: Split) -> Value:
+    """The uniform mean of the server's copies; with several cuts, block by block over the copies that have the block."""
     shares = (1,) * len(copies)
     if cuts_of(device for device, _ in copies) == [split.cut]:
         return await world.server.compute(average, shares, *(copy for _, copy in copies))
-    whole = [(fronts[device.cut], copy) for device, copy in copies]
-    return (await averaged_whole(world, shares, whole, split))[1]
+    return await world.server.compute(average_layers, shares, back, *(copy for _, copy in copies))
 
 
-async def install(world: World, fronts: Fronts, devices: list[Node]) -> None:
-    """Fronts come on devices before their first round, where set-up is charged; else they were there ahead of the run."""
-    await world.gather({device: download(world, device, fronts[device.cut]) for device in devices})
+async def install(world: World, fronts: Fronts, devices: list[Node]) -> set[str]:
+    """Fronts come on devices before their first round, where set-up is charged: gives the names of those that have them now."""
+    came = await world.gather({device: download(world, device, fronts[device.cut]) for device in devices})
+    return {device.name for device in came}
 
 
 async def download(world: World, device: Node, front: Value) -> None:
@@ -99,9 +100,10 @@ async def update_round(world: World, parts: tuple[Fronts, Value], buffer: Buffer
     """Devices send, and their entries in the buffer are new: gives the server's copies."""
     (fronts, back), split = parts, course.split
     cohort = [device for device in await world.sample(course.settings.cohort) if device.samples]
-    if course.settings.setup == "charge":
-        await install(world, fronts, [device for device in cohort if device.name not in course.installed])
-    course.installed.update(device.name for device in cohort)
+    if course.settings.setup == "charge":  # else they were there ahead of the run
+        missing = [device for device in cohort if device.name not in course.installed]
+        course.installed.update(await install(world, fronts, missing))
+        cohort = [device for device in cohort if device.name in course.installed]
     backs = await at_cuts(world, (fronts[split.cut], back), split, cohort)
     done = await world.gather(
         {d: update(world, d, (fronts[d.cut].at(d), backs[d.cut][1]), at_cut(split, d.cut)) for d in cohort}
@@ -140,7 +142,7 @@ async def ecofed(world: World, problem: Problem, settings: EcoFedSettings) -> No
         updates = schedule.due(number)
         copies = await (update_round if updates else replay_round)(world, (fronts, back), buffer, course)
         if copies:
-            back = await joined(world, copies, fronts, split)
+            back = await joined(world, copies, back, split)
         del copies
         told = {"replay_period": float(schedule.period)} if settings.reads_validation else {}
         world.report(front, back, updated=float(updates), **told)

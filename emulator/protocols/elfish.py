@@ -71,5 +71,5 @@ async def elfish(world: World, problem: Problem, settings: ElfishSettings) -> No
     for _ in range(settings.rounds):
         subs = pacing.subs(await world.sample(settings.cohort), settings.volume)
         weights = await rounds.play(weights, subs, None if settings.selection == "fixed" else world.round)
+        world.report(weights, **pacing.metrics(subs))  # as planned, before what was seen counts
         pacing.observe(rounds.slowness)
-        world.report(weights, **pacing.metrics(subs))

@@ -16,12 +16,12 @@ from pydantic import Field
 from emulator.learning.drift import effective, length, nova_average
 from emulator.learning.sgd import LocalSGD, Problem
 from emulator.protocols.courier import Courier
-from emulator.protocols.local_training import client, local_sgd, sparsity, start
-from emulator.protocols.settings import CodedTraining, PrunedTraining
+from emulator.protocols.local_training import client, local_sgd, start
+from emulator.protocols.settings import CodedTraining
 from emulator.protocols.verbs import Node, World
 
 
-class FedNovaSettings(CodedTraining, PrunedTraining):
+class FedNovaSettings(CodedTraining):
     """FedAvg's settings, the proximal term, and how far the server goes."""
 
     mu: float = Field(default=0.0, ge=0, description="weight of the proximal term (mu / 2) ||w - w_t||^2")
@@ -53,6 +53,5 @@ async def fednova(world: World, problem: Problem, settings: FedNovaSettings) -> 
             weights = await world.server.compute(
                 nova_average, far, samples, lengths, weights, *updates.values(), model=problem.model
             )
-        seen = await sparsity(world, sgd, list(updates.values()))
         del updates
-        world.report(weights, **seen)
+        world.report(weights)

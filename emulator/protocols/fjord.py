@@ -30,5 +30,5 @@ async def fjord(world: World, problem: Problem, settings: FjORDSettings) -> None
             allowed = [level for level in settings.levels if level <= width]
             subs[device] = widths.at(widths.drawn(allowed, "width", device.name, world.round))
         weights = await rounds.play(weights, subs)
+        world.report(weights, **widths.pacing.metrics(subs))  # as planned, before what was seen counts
         widths.pacing.observe(rounds.slowness)
-        world.report(weights, **widths.pacing.metrics(subs))

@@ -72,5 +72,5 @@ async def heterofl(world: World, problem: Problem, settings: HeteroFLSettings) -
     for _ in range(settings.rounds):
         subs = widths.subs(list(await world.sample(settings.cohort)))
         weights = await rounds.play(weights, subs)
+        world.report(weights, **widths.pacing.metrics(subs))  # as planned, before what was seen counts
         widths.pacing.observe(rounds.slowness)
-        world.report(weights, **widths.pacing.metrics(subs))

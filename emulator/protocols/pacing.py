@@ -15,7 +15,7 @@ from pydantic import Field
 
 from emulator.learning.mask import told_bytes
 from emulator.learning.sgd import LocalSGD, train
-from emulator.learning.submodel import Submodel, shape_of, submodel
+from emulator.learning.submodel import Submodel, carve, kept_shape_of, shape_of, submodel
 from emulator.protocols.partial_training import PartialTraining
 from emulator.protocols.verbs import Node
 
@@ -44,15 +44,19 @@ class Pacing:
         self._speed: dict[
             str, tuple[float, float]
         ] = {}  # device -> slowness by the EMA, and the one that is counted on
-        self._known: dict[tuple[str, float, float], float] = {}
+        self._known: dict[tuple[str, *tuple[float, ...]], float] = {}
 
     # ---- profiling ---------------------------------------------------------------------------------------------------------
 
     def seconds(self, device: Node, sub: Submodel) -> float:
         """T_k: seconds of a cycle with this sub-network."""
-        cost = device.predict(train, shape_of(sub), device.data, 0, sgd=self.sgd)
+        cut_there = self.rule.download == "full" and sub != self.whole
+        needed_s = device.predict(train, shape_of(sub), device.data, 0, sgd=self.sgd).seconds
+        if cut_there:
+            model = self.whole.model
+            needed_s += device.predict(carve, shape_of(self.whole), kept_shape_of(sub), model=model).seconds
         way, size = device.channel(), shape_of(sub).nbytes
-        found = cost.seconds * self._speed.get(device.name, (1.0, 1.0))[1] + 8 * size / way.uplink_bps + way.latency_s
+        found = needed_s * self._speed.get(device.name, (1.0, 1.0))[1] + 8 * size / way.uplink_bps + way.latency_s
         if self.rule.pace_counts == "both":
             down = shape_of(self.whole).nbytes + told_bytes(sub) if self.rule.download == "full" else size
             found += 8 * down / way.downlink_bps + way.latency_s
@@ -104,7 +108,9 @@ class Pacing:
 
     def volume(self, device: Node) -> float:
         """The largest volume with T_k <= T* that fits; the smallest one where none does."""
-        key = (device.name, self._speed.get(device.name, (1.0, 1.0))[1], self.pace_s)
+        way = device.channel()
+        link = (way.uplink_bps, way.downlink_bps, way.latency_s)  # it moves where there is a radio
+        key = (device.name, self._speed.get(device.name, (1.0, 1.0))[1], self.pace_s, *link)
         if key not in self._known:
             self._known[key] = self.volumes[
                 max(0, bisect_right(self.volumes, 0, key=partial(self._too_much, device)) - 1)

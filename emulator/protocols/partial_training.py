@@ -117,7 +117,11 @@ class PartialRounds:
         """The new global weights; those that were, where nobody has any sample."""
         samples, server = tuple(device.samples for device in trained), self.world.server
         parts = list(trained.values())
-        self._skips.update((device.name, part.skips) for device, part in trained.items() if not part.sub.whole)
+        for device, part in trained.items():
+            if part.sub.whole:
+                self._skips.pop(device.name, None)  # all its neurons have been trained
+            else:
+                self._skips[device.name] = part.skips
         if not sum(samples):
             return weights
         if all(part.sub.whole for part in parts):

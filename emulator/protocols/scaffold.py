@@ -10,9 +10,9 @@ variate and take the mean; devices without data are left out. ``weighting: sampl
 Yu et al. (ADP, arXiv 2106.06921), which wraps this protocol.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from emulator.learning.aggregation import average
 from emulator.learning.drift import Controlled, controlled, no_control, scaffold_step
@@ -30,6 +30,15 @@ class ScaffoldSettings(PrunedTraining):
     weighting: Literal["uniform", "samples"] = Field(
         default="uniform", description="of the devices' weights: all alike as in the paper, or by samples"
     )
+
+    @model_validator(mode="after")
+    def _pruning_is_no_gradient(self) -> Self:
+        if self.option == 2 and self.prune_threshold:
+            raise ValueError(
+                f"prune_threshold: got {self.prune_threshold:g} with option 2; expected option 1, as option 2 would take what "
+                "pruning did to the weights for a gradient"
+            )
+        return self
 
 
 async def client(

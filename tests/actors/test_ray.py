@@ -23,11 +23,11 @@ from emulator.protocols.fednova import FedNovaSettings, fednova
 from emulator.protocols.scaffold import ScaffoldSettings, scaffold
 from emulator.protocols.settings import RoundSettings
 from emulator.protocols.tinyfel import TinyFELSettings, tinyfel
-from tests.ray_worlds import afresh, fleet_of, on_ray, played_on, same
+from tests.ray_worlds import RAY, afresh, fleet_of, on_ray, played_on, same
 from tests.world.protocols import Deadline, Marked, Quiet, asynchronous, deadline, failing, mortal, reading
 from tests.worlds import CNN, DIGITS, fleet, plan, play, time_only
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+pytestmark = RAY
 
 
 BLUEPRINT = plan(
@@ -156,7 +156,7 @@ def test_devices_that_come_and_go_tell_the_same_everywhere() -> None:
 @pytest.mark.parametrize(
     ("protocol", "settings"),
     [
-        (scaffold, ScaffoldSettings(rounds=2, cohort=3, learning_rate=0.05, prune_threshold=0.01)),
+        (scaffold, ScaffoldSettings(rounds=2, cohort=3, learning_rate=0.05, prune_threshold=0.01, option=1)),
         (adp_upload, AdpUploadSettings(rounds=2, cohort=3, learning_rate=0.05)),
     ],
 )

@@ -11,11 +11,11 @@ from emulator.learning.sgd import Problem
 from emulator.protocols.split_learning import SplitLearningSettings, split_learning
 from emulator.protocols.split_training import SplitTraining
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
-from tests.ray_worlds import afresh, on_ray, same
+from tests.ray_worlds import RAY, afresh, on_ray, same
 from tests.world.split_protocols import Marked, alternating, mortal
 from tests.worlds import CNN, fleet, plan, play, profile, time_only
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+pytestmark = RAY
 
 ROUNDS, COHORT, DEVICES = 3, 4, 8
 PROBLEM = Problem(CNN.model, CNN.normalise, 2)

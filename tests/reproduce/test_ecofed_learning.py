@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.ecofed_learning import MOBILE, MOBILE_CLAIMS, tested
+from benchmarks.ecofed_learning import CLAIMS, MOBILE, MOBILE_CLAIMS, STUDY, tested
 from benchmarks.study import Claim, Study
 from emulator.learning.datasets import available
 from emulator.pretrained import pretrained_here
@@ -15,7 +15,10 @@ pytestmark = [
     ),
 ]
 
-VERDICTS: list[tuple[Study, tuple[Claim, ...], list[str]]] = [(MOBILE, MOBILE_CLAIMS, ["holds"] * 5)]
+VERDICTS: list[tuple[Study, tuple[Claim, ...], list[str]]] = [
+    (STUDY, CLAIMS, [*["holds"] * 5, "inconclusive", "holds"]),
+    (MOBILE, MOBILE_CLAIMS, ["holds"] * 5),
+]
 
 
 @pytest.mark.parametrize(("study", "claims", "verdicts"), VERDICTS)

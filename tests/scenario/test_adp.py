@@ -33,8 +33,21 @@ def test_refusals(overrides: list[str], words: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["scaffold", "fednova", "fedavg"])
 def test_the_same_model_with_other_protocols(name: str) -> None:
-    block = f"protocol={{name: {name}, rounds: 2, cohort: 10, learning_rate: 0.1, prune_threshold: 0.001}}"
+    block = f"protocol={{name: {name}, rounds: 2, cohort: 10, learning_rate: 0.1}}"
     assert read_scenario("adp_small", [block]).model_spec.keep_ratio == 0.7
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ("name: scaffold, prune_threshold: 0.001", "prune_threshold: got 0.001 with option 2; expected option 1"),
+        ("name: fednova, prune_threshold: 0.001", "prune_threshold: unknown key"),
+    ],
+)
+def test_pruning_is_refused_where_it_would_count_as_a_gradient(block: str, words: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        read_scenario("adp_small", [f"protocol={{{block}, rounds: 2, cohort: 10, learning_rate: 0.1}}"])
+    assert words in str(error.value)
 
 
 def test_split_protocols_know_no_pruning() -> None:

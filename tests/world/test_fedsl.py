@@ -19,7 +19,7 @@ from emulator.learning.mask import mask_bytes
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.rows import Round
 from emulator.simulation import Simulation
-from tests.ray_worlds import on_ray, same
+from tests.ray_worlds import on_cluster, on_ray, same
 from tests.worlds import CNN, MLP, Played, fleet, holdings, plan, play, time_only
 
 SAMPLES = (40, 33, 17)
@@ -281,8 +281,7 @@ def test_handles_return_to_their_baseline(settings: dict[str, Any]) -> None:
     assert len(set(living[every - 1 : -1 : every][1:])) == 1, living
 
 
-@pytest.mark.ray
-@pytest.mark.usefixtures("local_ray")
+@on_cluster
 @pytest.mark.parametrize("settings", [CASES[0], CASES[1]])
 def test_the_same_hashes_on_ray(settings: dict[str, Any]) -> None:
     blueprint = world(momentum=0.5, **settings)

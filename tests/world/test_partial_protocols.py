@@ -15,7 +15,7 @@ from emulator.protocols.catalogue import PROTOCOLS
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.rows import Round
 from emulator.simulation import Simulation
-from tests.ray_worlds import on_ray, same
+from tests.ray_worlds import on_cluster, on_ray, same
 from tests.worlds import CNN, MLP, Played, fleet, holdings, plan, play, time_only
 
 SAMPLES = (40, 33, 17, 1, 52)
@@ -122,8 +122,7 @@ def test_the_clock_alone_tells_the_same(name: str, settings: dict[str, Any], pro
     assert played.end.weights_sha256 == play(blueprint).end.weights_sha256
 
 
-@pytest.mark.ray
-@pytest.mark.usefixtures("local_ray")
+@on_cluster
 @pytest.mark.parametrize(("name", "settings"), [CASES[0], CASES[1], CASES[4], CASES[6], CASES[7]])
 def test_the_same_hashes_on_ray(name: str, settings: dict[str, Any]) -> None:
     blueprint = world(name, settings, problem=CNN)

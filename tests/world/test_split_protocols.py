@@ -18,7 +18,7 @@ from emulator.learning.random import choose, seed_of
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.rows import Event, Round
 from emulator.simulation import Simulation
-from tests.ray_worlds import on_ray, same
+from tests.ray_worlds import on_cluster, on_ray, same
 from tests.worlds import CNN, MLP, fleet, holdings, plan, play, time_only
 
 SAMPLES = (40, 33, 17)
@@ -213,8 +213,7 @@ def test_the_clock_alone_tells_the_same(name: str, settings: dict[str, Any], pro
     assert played.end.weights_sha256 == play(blueprint).end.weights_sha256
 
 
-@pytest.mark.ray
-@pytest.mark.usefixtures("local_ray")
+@on_cluster
 @pytest.mark.parametrize(
     ("name", "settings"), [next(case for case in CASES if case[0] == name) for name in ("splitfed_v2", "fedgkt")]
 )

@@ -8,8 +8,9 @@ import ray
 
 from actors.device import Watched, remote_device
 from actors.watchdog import Pulse, Stalled, Watchdog
+from tests.ray_worlds import RAY
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+pytestmark = RAY
 
 
 class Forgetful:
@@ -35,6 +36,7 @@ def test_a_lost_call_is_made_again() -> None:
     forgetful: Any = ray.remote(num_cpus=0)(Forgetful)
     worker = forgetful.remote()  # the name keeps it alive
     device = remote_device.remote("device-0000", {}, worker)
+    ray.get(device.describe.remote())  # it has started
     asked = device.play.remote(b"seven", [], 1, 1)
     Watchdog([], [Watched(device)], idle_server, 3.0).wait(lambda seconds: bool(ray.wait([asked], timeout=seconds)[0]))
     assert ray.get(asked) == b"seven"
