@@ -112,7 +112,7 @@ NO_NEGATIVE = "which carries nothing below 0; expected a codec for both signs, a
         (["model.cut=4"], "model.cut: got 4; expected 1 to 3"),
         (["model={name: mlp, cut: 2}"], "model.cut: got 2; expected 1, as splitfed_v1 splits mlp"),
         (["model.cut=1.5"], "model.cut: got 1.5; expected a whole number"),  # inside a block, a residual one for instance
-        (["devices.0.completeness={low: 0.5}"], "devices[0].completeness: got 0.5 to 1; expected none, as splitfed_v1 does all"),
+        (["devices.0.completeness={low: 0.5}"], "devices[0].completeness: got 0.5 to 1; expected none"),
         (["model.cut=-1"], "model.cut: got -1; expected a number at least 0"),
         (
             ["protocol.cut_gradient={codec: int8}"],
