@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from emulator.learning.aggregation import average
 from emulator.learning.binding import Weights, bound
-from emulator.learning.codecs.bits import pack, packed_bytes, unpack
+from emulator.learning.mask import coded, decoded
 from emulator.learning.meter import unmetered
 from emulator.learning.models import ModelSpec, build
 from emulator.learning.models.gated import GatedConv, kept_of
@@ -108,11 +108,6 @@ def salience(weights: Weights, shard: Shard, *, how: Upload) -> Scores:
 # ---- on the wire ---------------------------------------------------------------------------------------------------------
 
 
-def mask_bytes(channels: int, kept: int) -> int:
-    """Bytes that say which filters travel: a bit for each, or their numbers, whichever is smaller; 0 where all do."""
-    return 0 if kept == channels else min(packed_bytes(channels, 1), packed_bytes(kept, _width(channels)))
-
-
 def _best(scores: Tensor, count: int) -> Tensor:
     """Places of the largest scores, in order; the earlier one of two that are equal, on any hardware."""
     return scores.sort(descending=True, stable=True).indices[:count].sort().values
@@ -128,29 +123,7 @@ def thin(update: Weights, scores: Scores, *, how: Upload) -> tuple[Weights, Mask
         sent[f"{layer.name}.conv.weight"] = (
             filters if layer.source is None else filters.index_select(1, chosen[layer.source])
         )
-    return sent, {layer.name: _coded(chosen[layer.name], layer.channels) for layer in layers}
-
-
-def _coded(chosen: Tensor, channels: int) -> Tensor:
-    if len(chosen) == channels:
-        return torch.empty(0, dtype=torch.uint8, device=chosen.device)
-    if packed_bytes(channels, 1) <= packed_bytes(len(chosen), _width(channels)):
-        bits = torch.zeros(channels, dtype=torch.uint8, device=chosen.device)
-        return pack(bits.index_fill_(0, chosen, 1), 1)
-    return pack(chosen, _width(channels))
-
-
-def _decoded(mask: Tensor, channels: int, kept: int) -> Tensor:
-    if kept == channels:
-        return torch.arange(channels, device=mask.device)
-    if packed_bytes(channels, 1) <= packed_bytes(kept, _width(channels)):
-        return unpack(mask, channels, 1).nonzero_static(size=kept).reshape(-1)
-    return unpack(mask, kept, _width(channels)).to(torch.int64)
-
-
-def _width(channels: int) -> int:
-    """Bits of the largest number."""
-    return max(1, (channels - 1).bit_length())
+    return sent, {layer.name: coded(chosen[layer.name], layer.channels) for layer in layers}
 
 
 # ---- at the server -------------------------------------------------------------------------------------------------------
@@ -168,7 +141,7 @@ def merge(samples: tuple[int, ...], weights: Weights, *parts: Weights | Masks, h
     sliced = {f"{layer.name}.conv.weight" for layer in layers}
     new = average(samples, *({name: t for name, t in update.items() if name not in sliced} for update in updates))
     counts = {layer.name: (layer.channels, kept_of(layer.channels, how.ratio)) for layer in layers}
-    chosen = [{name: _decoded(mask[name], *counts[name]) for name in counts} for mask in masks]
+    chosen = [{name: decoded(mask[name], *counts[name]) for name in counts} for mask in masks]
     for layer in layers:
         name = f"{layer.name}.conv.weight"
         slices = [

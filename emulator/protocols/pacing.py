@@ -9,9 +9,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import median
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from emulator.learning.mask import told_bytes
 from emulator.learning.sgd import LocalSGD, train
@@ -31,6 +31,12 @@ class Paced(PartialTraining):
         default=0.5, gt=0, le=1, description="weight of the newest cycle in a device's speed (EMA)"
     )
     tolerance: float = Field(default=0.05, ge=0, description="drift of a speed from which volumes are derived anew")
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.pace_s is not None and self.slowest is not None:
+            raise ValueError("pace_s and slowest exclude each other; give one rule that finds the stragglers")
+        return self
 
 
 class Pacing:
@@ -59,7 +65,7 @@ class Pacing:
         found = needed_s * self._speed.get(device.name, (1.0, 1.0))[1] + 8 * size / way.uplink_bps + way.latency_s
         if self.rule.pace_counts == "both":
             down = shape_of(self.whole).nbytes + told_bytes(sub) if self.rule.download == "full" else size
-            found += 8 * down / way.downlink_bps + way.latency_s
+            found += 8 * down / way.downlink_bps + (2 if cut_there else 1) * way.latency_s  # the mask travels apart
         return found
 
     def fits(self, device: Node, sub: Submodel) -> bool:

@@ -23,6 +23,7 @@ FEDAVG = "{name: fedavg, rounds: 2, cohort: 3, learning_rate: 0.1}"
         ('name: elfish, layers: {"0.1": 2.0}', "protocol.layers.0.1: got 2; expected above 0 and at most 1"),
         ("name: heterofl, levels: [0.5, 0.0]", "protocol.levels[1]: got 0"),
         ("name: fjord, levels: []", "protocol.levels: "),
+        ("name: elfish, pace_s: 2.0, slowest: 1", "protocol: got "),
         ("name: federated_dropout", "protocol.volume: "),
         ("name: federated_dropout, volume: 1.5", "protocol.volume: got 1.5; "),
     ],

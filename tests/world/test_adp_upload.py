@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from emulator.learning.evaluation import initial_weights
+from emulator.learning.mask import mask_bytes
 from emulator.learning.models import ModelSpec
-from emulator.learning.salience import Upload, gated_layers, mask_bytes, merge, salience, thin
+from emulator.learning.salience import Upload, gated_layers, merge, salience, thin
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import Shard
 from emulator.protocols.adp_upload import AdpUploadSettings, adp_upload
