@@ -8,7 +8,6 @@ import asyncio
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 import ray
@@ -17,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.watchdog import PATIENCE_S, Pulse
 
-START_TRIES = 120  # of a second at most each
+START_S = 120.0  # what a start may take on a busy machine
 HEALING = {"max_restarts": -1, "max_task_retries": 3}  # a program that kills its actor each time ends as an error
 
 
@@ -111,13 +110,7 @@ class Watched:
     def restart(self) -> None:
         """End its process; Ray starts it again. Gives it time to: one that is starting has no pulse either."""
         ray.kill(self._actor, no_restart=False)
-        for _ in range(START_TRIES):
-            try:
-                if self.pulse(1.0) is not None:
-                    return
-            except TimeoutError:
-                continue
-            sleep(0.2)
+        ray.wait([self._actor.pulse.options(max_task_retries=3).remote()], timeout=START_S)
 
 
 def resident_bytes() -> int:

@@ -4,8 +4,8 @@ Devices take turns: each trains the front against the server's back and relays t
 paper's centralised mode; devices have no link of their own). One round is one turn of each device of the cohort.
 
 Not in the paper: groups with cuts of their own. Blocks change sides between turns; the server's velocity of a block that is
-away waits for it, as the device's stays on the device. A device that is lost in its turn takes the turn with it: the next one goes
-on from both halves as they were before.
+away waits for it, as the device's stays on the device. A device that is lost in its turn takes the turn with it: the next one
+goes on from both halves as they were before.
 """
 
 from emulator.learning.sgd import Problem

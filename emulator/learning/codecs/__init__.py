@@ -1,11 +1,10 @@
 """Codecs of split and federated learning: what a tensor becomes on the wire, to the byte."""
 
-from emulator.learning.codecs.base import Codec, Encoded, Shape, Sizes
+from emulator.learning.codecs.base import Codec, Encoded, Shape, Shapes, Sizes
 from emulator.learning.codecs.floats import Float
 from emulator.learning.codecs.quantise import Int8, Sign, Stochastic
 from emulator.learning.codecs.settings import CODECS, AnyCodec, CodecSettings, codec_of
 from emulator.learning.codecs.sparse import Dropout, RandomK, TopK
-from emulator.learning.codecs.trees import Shapes, decode_tree, encode_tree, shapes_of, tree_bits
 
 __all__ = [
     "CODECS",
@@ -24,8 +23,4 @@ __all__ = [
     "Stochastic",
     "TopK",
     "codec_of",
-    "decode_tree",
-    "encode_tree",
-    "shapes_of",
-    "tree_bits",
 ]

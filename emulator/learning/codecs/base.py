@@ -16,6 +16,7 @@ from actors.values import Spec, Tree
 from emulator.learning.meter import unmetered
 
 Shape = tuple[int, ...]
+Shapes = tuple[tuple[str, Shape], ...]  # names and shapes of tensors: hashable, as a step's settings are
 SEED_BYTES = 8
 FLOAT_BYTES = 4
 
