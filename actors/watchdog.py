@@ -68,6 +68,7 @@ class Watchdog:
             raise Stalled(f"results are waited for, and for {self._patience_s:g} s no actor has had anything to play")
         for actor in holding:
             _restart(actor, "holds a call that no worker plays")
+        self._seen = []  # their calls are on their way again
 
     def _feel(self, actors: Sequence[Watched]) -> list[Pulse | None]:
         """Every actor's pulse; None for one that gave none: it is restarted, unless that is under way already."""
