@@ -1,5 +1,6 @@
 """Tiny worlds for the tests: profiles with round numbers, fleets, and a way to play them."""
 
+import gc
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
@@ -118,6 +119,21 @@ def final_weights(blueprint: Blueprint) -> dict[str, torch.Tensor]:
     assert simulation._last is not None
     parts = [simulation.engine.tape.fetch(part) for part in simulation._last.weights]
     return {name: tensor for part in parts for name, tensor in part.items()}
+
+
+def living_handles(blueprint: Blueprint) -> list[int]:
+    """Handles alive at the end of each round of an inline run, with the garbage collector off."""
+    gc.disable()
+    try:
+        simulation = Simulation(blueprint, Inline(holdings(blueprint)))
+        return [
+            simulation.engine.tape.living
+            for messages in simulation.messages()
+            for message in messages
+            if isinstance(message, Round)
+        ]
+    finally:
+        gc.enable()
 
 
 def time_only(blueprint: Blueprint, decisions: list[Decision] | None = None) -> Played:

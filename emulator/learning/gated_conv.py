@@ -9,15 +9,17 @@ those of a really sliced convolution.
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
 from emulator.learning.meter import REDUCED
 
-LIBRARY = torch.library.Library("emulator", "DEF")
-LIBRARY.define("gated_conv(Tensor input, Tensor weight, int stride, int padding, int kept_in, int kept_out) -> Tensor")
-LIBRARY.define(
+OPERATORS = library.Library("emulator", "DEF")
+OPERATORS.define(
+    "gated_conv(Tensor input, Tensor weight, int stride, int padding, int kept_in, int kept_out) -> Tensor"
+)
+OPERATORS.define(
     "gated_conv_backward(Tensor gradient, Tensor input, Tensor weight, int stride, int padding, int kept_in, "
     "int kept_out, bool[] wanted) -> Tensor[]"
 )
@@ -37,8 +39,8 @@ def _backward(
     return [tensor for tensor, asked in zip(found, wanted, strict=False) if asked]
 
 
-LIBRARY.impl("gated_conv", _forward, "CompositeExplicitAutograd")
-LIBRARY.impl("gated_conv_backward", _backward, "CompositeExplicitAutograd")
+OPERATORS.impl("gated_conv", _forward, "CompositeExplicitAutograd")
+OPERATORS.impl("gated_conv_backward", _backward, "CompositeExplicitAutograd")
 FORWARD: Any = torch.ops.emulator.gated_conv
 BACKWARD: Any = torch.ops.emulator.gated_conv_backward
 

@@ -19,7 +19,8 @@ from emulator.learning.binding import Weights, bound
 from emulator.learning.mask import coded, decoded
 from emulator.learning.meter import unmetered
 from emulator.learning.models import ModelSpec, build
-from emulator.learning.models.gated import GatedConv, kept_of
+from emulator.learning.models.gated import GatedConv
+from emulator.learning.models.layers import kept_of
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import Batches, Plan, Shard
 from emulator.learning.tracing import repeat

@@ -19,7 +19,7 @@ from actors.values import Spec
 from emulator.learning.binding import Weights
 from emulator.learning.meter import unmetered
 from emulator.learning.models import ModelSpec, build, weight_specs
-from emulator.learning.models.layers import BasicBlock, InvertedResidual, PooledBlock, SeededDropout
+from emulator.learning.models.layers import BasicBlock, InvertedResidual, PooledBlock, SeededDropout, kept_of
 
 Kept = dict[str, Tensor]  # layer -> int64 [k], sorted positions of its kept neurons; {}: all of every layer
 
@@ -66,11 +66,6 @@ def neurons(model: ModelSpec) -> int:
     return sum(layer.count for layer in layers(model))
 
 
-def kept_of(share: float, count: int) -> int:
-    """Neurons that a layer of ``count`` keeps: round(share count), halves to even, at least one (ELFISH, Helios)."""
-    return max(1, round(share * count))
-
-
 def submodel(model: ModelSpec, volume: float, shares: Mapping[str, float] | None = None) -> Submodel:
     """The sub-network with a share of ``volume`` of every inner layer, or of ``shares`` in those that it names.
 
@@ -80,7 +75,7 @@ def submodel(model: ModelSpec, volume: float, shares: Mapping[str, float] | None
     reason = next(share_findings(model, {"volume": volume}, named), None)
     if reason is not None:
         raise ValueError(f"submodel: {reason}")
-    return Submodel(model, tuple(kept_of(named.get(layer.name, volume), layer.count) for layer in layers(model)))
+    return Submodel(model, tuple(kept_of(layer.count, named.get(layer.name, volume)) for layer in layers(model)))
 
 
 def share_findings(model: ModelSpec, volumes: Mapping[str, float], shares: Mapping[str, float]) -> Iterator[str]:

@@ -10,7 +10,8 @@ from torch.nn.functional import cross_entropy
 
 from emulator.learning.meter import Cost, Meter
 from emulator.learning.models import MODELS, ModelSpec, build, initial_weights, refusal, summary, weight_specs
-from emulator.learning.models.gated import GatedConv, kept_of
+from emulator.learning.models.gated import GatedConv
+from emulator.learning.models.layers import kept_of
 from tests.worlds import DIGITS
 
 GATED = [name for name, info in MODELS.items() if info.gated]

@@ -7,11 +7,12 @@ from torch import Tensor
 from emulator.learning.binding import Weights, bound
 from emulator.learning.meter import Meter
 from emulator.learning.models import MODELS, ModelSpec, initial_weights
+from emulator.learning.models.layers import kept_of
 from emulator.learning.overlap import overlap
 from emulator.learning.picking import Picking, pick, untouched
 from emulator.learning.sgd import LocalSGD, Problem, train
 from emulator.learning.shards import Normalisation, Plan, shard_spec
-from emulator.learning.submodel import Kept, Submodel, carve, kept_of, layers, neurons, recover, shape_of, submodel
+from emulator.learning.submodel import Kept, Submodel, carve, layers, neurons, recover, shape_of, submodel
 from emulator.learning.tracing import measure
 from tests.learning.models.worlds import NAMES, images, spec
 from tests.worlds import MLP
@@ -101,7 +102,7 @@ def test_which_layers_are_cut() -> None:
 
 @pytest.mark.parametrize(("share", "count", "expected"), [(0.5, 128, 64), (0.5, 5, 2), (0.3, 64, 19), (0.01, 16, 1)])
 def test_exact_size_of_a_layer(share: float, count: int, expected: int) -> None:
-    assert kept_of(share, count) == expected
+    assert kept_of(count, share) == expected
 
 
 # ---- costs ---------------------------------------------------------------------------------------------------------------

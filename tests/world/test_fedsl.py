@@ -5,22 +5,18 @@ label 8. The CNN is cut after two blocks: front 176 + 4,672 trained weights and 
 data are 32 x 2 x 2 floats (512 bytes) a sample.
 """
 
-import gc
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from actors.inline import Inline
 from emulator.blueprint import Blueprint
 from emulator.devices.condition import Condition
 from emulator.devices.intervals import Intervals
 from emulator.learning.mask import mask_bytes
 from emulator.protocols.catalogue import PROTOCOLS
-from emulator.rows import Round
-from emulator.simulation import Simulation
 from tests.ray_worlds import on_cluster, on_ray, same
-from tests.worlds import CNN, MLP, Played, fleet, holdings, plan, play, time_only
+from tests.worlds import CNN, MLP, Played, fleet, living_handles, plan, play, time_only
 
 SAMPLES = (40, 33, 17)
 MLP_FRONT, CNN_FRONT = 33_280, 19_776
@@ -269,14 +265,7 @@ def test_the_clock_alone_tells_the_same(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("settings", CASES)
 def test_handles_return_to_their_baseline(settings: dict[str, Any]) -> None:
     """After every interval; with the garbage collector off."""
-    blueprint, living = world(rounds=8, **settings), list[int]()
-    gc.disable()
-    try:
-        simulation = Simulation(blueprint, Inline(holdings(blueprint)))
-        for messages in simulation.messages():
-            living += [simulation.engine.tape.living for message in messages if isinstance(message, Round)]
-    finally:
-        gc.enable()
+    living = living_handles(world(rounds=8, **settings))
     every = settings.get("interval", 1)
     assert len(set(living[every - 1 : -1 : every][1:])) == 1, living
 

@@ -1,22 +1,19 @@
 """All protocols of partial training: bytes to the byte, FedAvg where nothing is cut, devices that go, the same everywhere."""
 
-import gc
 from typing import Any
 
 import pytest
 
-from actors.inline import Inline
 from emulator.blueprint import Blueprint
 from emulator.devices.condition import Condition
 from emulator.devices.intervals import Intervals
 from emulator.learning.mask import told_bytes
-from emulator.learning.submodel import Submodel, kept_of
+from emulator.learning.models.layers import kept_of
+from emulator.learning.submodel import Submodel
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
-from emulator.rows import Round
-from emulator.simulation import Simulation
 from tests.ray_worlds import on_cluster, on_ray, same
-from tests.worlds import CNN, MLP, Played, fleet, holdings, plan, play, time_only
+from tests.worlds import CNN, MLP, Played, fleet, living_handles, plan, play, time_only
 
 SAMPLES = (40, 33, 17, 1, 52)
 COMMON: dict[str, Any] = {"rounds": 3, "cohort": 5, "learning_rate": 0.1, "batch_size": 16, "momentum": 0.5}
@@ -73,7 +70,7 @@ def test_bytes_are_those_of_the_kept_entries_and_the_mask(name: str, settings: d
     assert sum(row.uplink_bytes for row in played.rounds) == sum(up.values())
     assert sum(row.downlink_bytes for row in played.rounds) == sum(down.values()) + sum(masks.values())
     assert sum(row.overhead_bytes for row in played.rounds) == 0
-    allowed = {kept_of(level, 128) for level in settings.get("levels", [])} or set(range(1, 129))
+    allowed = {kept_of(128, level) for level in settings.get("levels", [])} or set(range(1, 129))
     assert set(counts.values()) <= allowed
 
 
@@ -133,14 +130,7 @@ def test_the_same_hashes_on_ray(name: str, settings: dict[str, Any]) -> None:
 def test_handles_return_to_their_baseline_every_round(name: str, settings: dict[str, Any]) -> None:
     steady = {} if name != "fjord" else {"levels": [0.5]}
     blueprint = world(name, {"rounds": 6} | settings | steady)
-    living: list[int] = []
-    gc.disable()
-    try:
-        simulation = Simulation(blueprint, Inline(holdings(blueprint)))
-        for messages in simulation.messages():
-            living += [simulation.engine.tape.living for message in messages if isinstance(message, Round)]
-    finally:
-        gc.enable()
+    living = living_handles(blueprint)
     assert len(set(living[1:-1])) == 1, living
 
 

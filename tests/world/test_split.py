@@ -25,7 +25,7 @@ from emulator.rows import Round
 from emulator.simulation import Simulation
 from emulator.tasks import OutOfMemory, ProtocolError
 from tests.world.split_protocols import LOSS_NS, Marked, alternating, losing, misused
-from tests.worlds import CNN, MLP, Played, fleet, holdings, plan, play, time_only
+from tests.worlds import CNN, MLP, Played, final_weights, fleet, holdings, plan, play, time_only
 
 RATES: dict[str, Any] = {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.001}
 ROUNDS: dict[str, Any] = {"rounds": 2, "batch_size": 16, "local_epochs": 1}
@@ -40,15 +40,6 @@ def split_plan(
     protocol: Any, settings: SplitTraining, problem: Problem, samples: tuple[int, ...] = SAMPLES
 ) -> Blueprint:
     return plan(protocol, settings, fleet(len(samples)), samples=samples, problem=problem)
-
-
-def final_weights(blueprint: Blueprint) -> Weights:
-    simulation = Simulation(blueprint, Inline(holdings(blueprint)))
-    for _ in simulation.messages():
-        pass
-    assert simulation._last is not None
-    parts = [simulation.engine.tape.fetch(part) for part in simulation._last.weights]
-    return {name: tensor for part in parts for name, tensor in part.items()}
 
 
 # ---- plain loops: PyTorch's modules and optimisers, nothing of the platform's training code -------------------------------

@@ -13,13 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from actors.inline import Inline
 from emulator.blueprint import Blueprint
 from emulator.learning.evaluation import initial_weights
 from emulator.learning.random import choose, seed_of
 from emulator.protocols.catalogue import PROTOCOLS
-from emulator.simulation import Simulation
-from tests.worlds import DIGITS, MLP, fleet, holdings, plan
+from tests.worlds import DIGITS, MLP, final_weights, fleet, plan
 
 ROUNDS, RATE, MOMENTUM, NAMES = 2, 0.1, 0.5, ("device-0000", "device-0001", "device-0002")
 EVEN = (32, 32, 32)
@@ -36,12 +34,7 @@ def found(name: str, samples: tuple[int, ...], **settings: Any) -> State:
     blueprint: Blueprint = plan(
         entry.run, entry.settings(**common | settings), fleet(3), samples=samples, problem=problem
     )
-    simulation = Simulation(blueprint, Inline(holdings(blueprint)))
-    for _ in simulation.messages():
-        pass
-    assert simulation._last is not None
-    parts = [simulation.engine.tape.fetch(part) for part in simulation._last.weights]
-    return {key: tensor for part in parts for key, tensor in part.items()}
+    return final_weights(blueprint)
 
 
 def close(name: str, samples: tuple[int, ...], front: State, back: State, **settings: Any) -> None:

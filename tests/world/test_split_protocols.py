@@ -4,22 +4,19 @@ The MLP is cut after its first block: front 64 x 128 + 128 weights (33,280 bytes
 smashed data are 512 bytes, its label 8, its logits 40. Devices and server do 1 GFLOP/s; 8 Mbit/s up, 16 Mbit/s down.
 """
 
-import gc
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from actors.inline import Inline
 from emulator.blueprint import Blueprint
 from emulator.devices.condition import Condition
 from emulator.devices.intervals import Intervals
 from emulator.learning.random import choose, seed_of
 from emulator.protocols.catalogue import PROTOCOLS
-from emulator.rows import Event, Round
-from emulator.simulation import Simulation
+from emulator.rows import Event
 from tests.ray_worlds import on_cluster, on_ray, same
-from tests.worlds import CNN, MLP, fleet, holdings, plan, play, time_only
+from tests.worlds import CNN, MLP, fleet, living_handles, plan, play, time_only
 
 SAMPLES = (40, 33, 17)
 FRONT, HEAD = 33_280, 5_160
@@ -225,12 +222,5 @@ def test_the_same_hashes_on_ray(name: str, settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("name", "settings"), CASES)
 def test_handles_return_to_their_baseline_every_round(name: str, settings: dict[str, Any]) -> None:
     blueprint = world(name, rounds=5, **settings)
-    living: list[int] = []
-    gc.disable()
-    try:
-        simulation = Simulation(blueprint, Inline(holdings(blueprint)))
-        for messages in simulation.messages():
-            living += [simulation.engine.tape.living for message in messages if isinstance(message, Round)]
-    finally:
-        gc.enable()
+    living = living_handles(blueprint)
     assert len(set(living[1:-1])) == 1, living

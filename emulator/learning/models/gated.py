@@ -18,18 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from emulator.learning.gated_conv import gated_conv
-from emulator.learning.models.layers import BatchNorm2d, PadShortcut, conv_bn
+from emulator.learning.models.layers import BatchNorm2d, PadShortcut, conv_bn, kept_of
 
 Shape = tuple[int, int, int]
 
 KEEP = 0.7  # the released code's keep ratio: what a gated model has when none is told
 VGG11: tuple[tuple[int, ...], ...] = ((64,), (128,), (256, 256), (512, 512), (512, 512))  # Simonyan & Zisserman 2015,
 VGG16 = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)  # table 1, A and D: a pool after each group
-
-
-def kept_of(channels: int, ratio: float) -> int:
-    """round(r C), at least one."""
-    return max(1, round(ratio * channels))
 
 
 class GateLinear(nn.Linear):

@@ -154,3 +154,8 @@ class InvertedResidual(nn.Module):
         """[n, C_in, H, W] to [n, C_out, H / stride, W / stride]."""
         out: Tensor = self.conv(input)
         return input + out if self.skips else out
+
+
+def kept_of(count: int, share: float) -> int:
+    """Neurons or channels that a layer of ``count`` keeps: round(share count), halves to even, at least one (ELFISH, ADP)."""
+    return max(1, round(share * count))
