@@ -14,7 +14,7 @@ from emulator.learning.models import build, summary
 from emulator.listing import images, table
 from emulator.memory_check import memory
 from emulator.preparation import Prepared, draw_fleet, prepare, try_network
-from emulator.protocols.settings import RoundSettings
+from emulator.protocols.round_settings import RoundSettings
 from emulator.reading import ScenarioError
 from emulator.rows import Round
 from emulator.scenario import Scenario

@@ -7,7 +7,8 @@ from emulator.blueprint import Blueprint
 from emulator.learning.models import summary
 from emulator.memory_check import needs
 from emulator.model_rules import cut_findings
-from emulator.protocols.settings import CutTraining, LocalTraining, RoundSettings
+from emulator.protocols.round_settings import RoundSettings
+from emulator.protocols.settings import CutTraining, LocalTraining
 from emulator.reading import ScenarioError
 from emulator.scenario import Scenario
 

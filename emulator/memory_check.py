@@ -9,7 +9,7 @@ from emulator.learning.inventory import PARTS, parts
 from emulator.listing import table
 from emulator.memory import Shelf, rounded
 from emulator.nodes import Node
-from emulator.protocols.settings import RoundSettings
+from emulator.protocols.round_settings import RoundSettings
 from emulator.scenario import Scenario
 from emulator.simulation import Simulation
 from emulator.tasks import OutOfMemory

@@ -12,6 +12,7 @@ from emulator.learning.meter import Cost
 from emulator.learning.tracing import measure
 from emulator.memory import Shelf
 from emulator.processors import FULL, Discipline, Fifo, Processor, processor
+from emulator.protocols.verbs import Until
 from emulator.sending import Send
 from emulator.tasks import ProtocolError
 from emulator.verbs import Verb
@@ -93,14 +94,21 @@ class Node:
         """Put a shard of ``samples`` on this device."""
         self._data, self.samples = data, samples
 
-    def compute(self, step: Callable[..., Any], *inputs: Any, near: "Node | None" = None, **settings: Any) -> Compute:
+    def compute(
+        self,
+        step: Callable[..., Any],
+        *inputs: Any,
+        near: "Node | None" = None,
+        until: Until | None = None,
+        **settings: Any,
+    ) -> Compute:
         """Run ``step(*inputs, **settings)`` here: real tensor work, and virtual seconds from its measured cost.
 
         ``inputs`` are values at this node, verbs that will give one, or plain data (seeds, numbers); ``settings`` are
         static and hashable. Gives one value, or a tuple of values where the step returns a tuple. ``near``: a device beside
-        whose work the tensors are best played; it changes the host's speed alone.
+        whose work the tensors are best played; it changes the host's speed alone. ``until``: work in pieces that may end early.
         """
-        return Compute(self, (step, inputs, settings), None if near is None else near.lane)
+        return Compute(self, (step, inputs, settings), None if near is None else near.lane, until)
 
     def send(self, value: Any, *, to: "Node", kind: str, bandwidth_hz: float | None = None) -> Send:
         """Send a value that is here to another node: virtual seconds from its real bytes. Gives the value there.

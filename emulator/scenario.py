@@ -30,8 +30,10 @@ from emulator.learning.models import ModelSpec, refusal
 from emulator.learning.random import stream
 from emulator.model_rules import model_findings
 from emulator.nearest import unknown
+from emulator.protocols.base import Settings
 from emulator.protocols.catalogue import PROTOCOLS
-from emulator.protocols.settings import CutTraining, RoundSettings, Settings
+from emulator.protocols.round_settings import RoundSettings
+from emulator.protocols.settings import CutTraining
 from emulator.section import Section, wrong
 from emulator.sections import (
     ActorSettings,
@@ -118,8 +120,8 @@ class Scenario(Section):
             if group.cell is not None and group.cell not in self.network.cells:
                 words = unknown(group.cell, self.network.cells, "a cell under network.cells")
                 yield f"devices[{index}].cell: {words}"
-        if isinstance(self.protocol, RoundSettings) and self.protocol.cohort > self.fleet_size:
-            yield f"protocol.cohort: got {self.protocol.cohort}; expected at most the fleet's {self.fleet_size} devices"
+        if isinstance(self.protocol, RoundSettings):
+            yield from self.protocol.too_many_for(self.fleet_size)
 
     def _profiles(self) -> list[str]:
         """Every profile that machines here have, once."""

@@ -6,7 +6,7 @@ channel is the mean one or that of the present coherence block, and the energy i
 
 from collections.abc import Callable, Sequence
 from math import inf
-from typing import Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,9 @@ from emulator.protocols.verbs import Node, Value, World
 
 class TinyFELSettings(LocalTraining):
     """Settings of TinyFEL. Each decision is optimised, or taken as a baseline takes it."""
+
+    whole_rounds: ClassVar[str | None] = "TinyFEL assigns ratios and bandwidth so that all end together"
+    own_sampling: ClassVar[str | None] = "TinyFEL selects devices itself"
 
     ratio: Literal["optimised", "uniform", "largest", "full", "fixed"] = Field(
         default="optimised",

@@ -18,6 +18,7 @@ from emulator.learning.auxiliary import with_head, without_head
 from emulator.learning.distillation import Transfer, extract, study, teach
 from emulator.learning.sgd import Problem
 from emulator.learning.split import begin, end
+from emulator.protocols.policies.cohorts import Cohorts
 from emulator.protocols.split_training import OwnFronts, split_of, start
 from emulator.protocols.verbs import Node, Value, World
 
@@ -77,9 +78,10 @@ async def fedgkt(world: World, problem: Problem, settings: FedGKTSettings) -> No
     first = await world.server.compute(with_head, front, world.seed("initial", "head"), split=split)
     back = await world.server.compute(begin, whole, split=split, back=True)
     known: dict[Node, tuple[Value, tuple[Value, ...]]] = {}
+    cohorts = Cohorts(world, settings)
     for _ in range(settings.rounds):
-        cohort = await world.sample(settings.cohort)
-        lessons = await world.gather(
+        cohort = await cohorts.ask()
+        lessons = await cohorts.gather(
             {device: client(world, device, known.get(device, (first, ())), transfer) for device in cohort}
         )
         for _ in range(settings.server_epochs):
@@ -87,4 +89,4 @@ async def fedgkt(world: World, problem: Problem, settings: FedGKTSettings) -> No
             known.update({device: (lessons[device].weights, (told[device],)) for device in lessons})
         front = next((lesson.front for lesson in lessons.values()), front)
         del lessons
-        world.report(front, await world.server.compute(end, back))
+        world.report(front, await world.server.compute(end, back), **cohorts.metrics)

@@ -1,7 +1,7 @@
 """The settings of lightweight FedSL, and what is wrong with them before a run (see ``fedsl``)."""
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,9 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 class FedSLSettings(CutTraining):
     """Settings of lightweight FedSL: pruning, quantised gradients and dropout at the cut, each a knob of its own."""
+
+    whole_rounds: ClassVar[str | None] = "its fronts stay on their devices over several rounds"
+    own_sampling: ClassVar[str | None] = "a team stays for several rounds"
 
     pruning_rate: float = Field(
         default=0.0, ge=0, lt=1, description="share of the front that is pruned in a round, lambda"

@@ -70,7 +70,9 @@ async def heterofl(world: World, problem: Problem, settings: HeteroFLSettings) -
     rounds = PartialRounds(world, problem, settings, Picking("ordered"))
     widths = Widths(world, problem, settings, rounds)
     for _ in range(settings.rounds):
-        subs = widths.subs(list(await world.sample(settings.cohort)))
+        subs = widths.subs(await rounds.cohorts.ask())
         weights = await rounds.play(weights, subs)
-        world.report(weights, **widths.pacing.metrics(subs))  # as planned, before what was seen counts
+        world.report(
+            weights, **widths.pacing.metrics(subs), **rounds.cohorts.metrics
+        )  # as planned, before what was seen counts
         widths.pacing.observe(rounds.slowness)

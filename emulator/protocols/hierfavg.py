@@ -4,6 +4,8 @@ Algorithm 1. Every edge server averages its devices' weights ``edge_rounds`` (ka
 edges'; both averages are weighted by samples. An edge waits for all its devices, then sends one update over its backhaul.
 """
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from emulator.learning.aggregation import average
@@ -16,6 +18,9 @@ from emulator.protocols.verbs import Node, Value, World
 
 class HierFavgSettings(CodedTraining):
     """Settings of HierFAVG."""
+
+    whole_rounds: ClassVar[str | None] = "edge servers wait for all their devices"
+    own_sampling: ClassVar[str | None] = "the devices of edge servers are drawn from the whole fleet"
 
     edge_rounds: int = Field(default=1, ge=1, description="averages at the edges before one at the server (kappa_2)")
 

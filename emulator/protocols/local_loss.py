@@ -21,6 +21,7 @@ from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end, resume, sizes
 from emulator.learning.split_cuts import average_head
 from emulator.protocols.courier import Courier, Offer
+from emulator.protocols.policies.cohorts import Cohorts
 from emulator.protocols.split_cuts import Halves, at_cut, at_cuts, averaged, averaged_whole
 from emulator.protocols.split_training import OneWay, split_of, start
 from emulator.protocols.verbs import Node, Value, World
@@ -79,7 +80,8 @@ async def renewed(world: World, trained: dict[Node, Halves], fronts: Fronts, spl
 async def local_loss(world: World, problem: Problem, settings: LocalLossSettings) -> None:
     """Rounds of the paper's parallel training of fronts and backs."""
     split, seed = split_of(problem, settings), world.seed("initial", "head")
-    courier = Courier(world, settings)
+    cohorts = Cohorts(world, settings)
+    courier = Courier(world, settings, cohorts)
     front, back = await start(world, split)
     fronts = {
         cut: await world.server.compute(with_head, own, seed, split=at_cut(split, cut))
@@ -87,10 +89,10 @@ async def local_loss(world: World, problem: Problem, settings: LocalLossSettings
     }
     del front
     for _ in range(settings.rounds):
-        cohort = await world.sample(settings.cohort)
+        cohort = await cohorts.ask()
         halves = await at_cuts(world, (fronts[split.cut], back), split, cohort)
         parts = {cut: (await courier.offer(fronts[cut]), theirs) for cut, (_, theirs) in halves.items()}
-        trained = await world.gather(
+        trained = await cohorts.gather(
             {
                 device: client(
                     world, device, parts[device.cut], (at_cut(split, device.cut), settings.pipeline)
@@ -101,4 +103,4 @@ async def local_loss(world: World, problem: Problem, settings: LocalLossSettings
         if any(device.samples for device in trained):
             fronts, back = await renewed(world, trained, fronts, split)
         del trained, parts, halves
-        world.report(await world.server.compute(without_head, fronts[split.cut]), back)
+        world.report(await world.server.compute(without_head, fronts[split.cut]), back, **cohorts.metrics)

@@ -1,33 +1,16 @@
 """Settings that several protocols share. Each protocol file derives its own; a scenario's ``protocol:`` block is one."""
 
 from collections.abc import Iterator
-from typing import Self
+from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from emulator.learning.codecs import CodecSettings
 from emulator.learning.codecs.settings import PlainCodec
 from emulator.learning.models import ModelSpec
+from emulator.protocols.round_settings import RoundSettings
 
 PLAIN = PlainCodec(codec="fp32")
-
-
-class Settings(BaseModel):
-    """Frozen, closed, finite: an unknown key, a NaN or a change after the start is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
-
-    @property
-    def reads_validation(self) -> bool:
-        """Whether the protocol's decisions look at the validation split."""
-        return False
-
-
-class RoundSettings(Settings):
-    """What every synchronous protocol needs."""
-
-    rounds: int = Field(ge=1, description="number of rounds (upper bound when a stop is set)")
-    cohort: int = Field(ge=1, description="devices sampled per round, without replacement")
 
 
 class LocalTraining(RoundSettings):
@@ -50,6 +33,9 @@ class LocalTraining(RoundSettings):
 class CodedTraining(LocalTraining):
     """Local training whose weights and updates may be coded on their way (``courier.py``)."""
 
+    whole_work: ClassVar[str | None] = None
+    foresees: ClassVar[bool] = True
+
     weights_codec: CodecSettings = Field(default=PLAIN, description="codec of weights on their way to those that train")
     update_codec: CodecSettings = Field(
         default=PLAIN, description="codec of what comes back: new minus received weights"
@@ -67,6 +53,9 @@ class CodedTraining(LocalTraining):
 
 class CutTraining(CodedTraining):
     """Training of a model that is cut between devices and server."""
+
+    whole_work: ClassVar[str | None] = "both ends count minibatches"
+    foresees: ClassVar[bool] = False
 
     @property
     def one_cut(self) -> str | None:

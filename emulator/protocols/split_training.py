@@ -10,6 +10,7 @@ from emulator.learning.shards import Plan
 from emulator.learning.split import Split, back, begin, end, front, halves, resume, sizes
 from emulator.protocols.courier import Errand, Offer
 from emulator.protocols.local_training import start as initial
+from emulator.protocols.policies.cohorts import Watch
 from emulator.protocols.settings import PLAIN, CutTraining
 from emulator.protocols.verbs import Node, Value, World
 
@@ -64,10 +65,16 @@ async def received(device: Node, errand: Errand, split: Split) -> Value:
     return await device.compute(begin, weights, split=split, back=False)
 
 
-async def minibatches(world: World, device: Node, mine: Value, theirs: Value, split: Split) -> tuple[Value, Value]:
-    """A device's minibatches one after another; gives both halves, each where it was."""
+async def minibatches(
+    world: World, device: Node, parts: tuple[Value, Value], split: Split, watch: Watch | None = None
+) -> tuple[Value, Value]:
+    """A device's minibatches one after another, those for which there is time; gives both halves, each where it was."""
+    mine, theirs = parts
+    del parts
     seed = world.seed("batches", device.name, world.round)
     for number, size in enumerate(sizes(split.plan, device.samples)):
+        if watch is not None and watch.over():
+            break
         mine, theirs = await minibatch(world, device, (mine, theirs), split, (seed, number, size))
     return mine, theirs
 
@@ -90,6 +97,7 @@ async def round_of(world: World, device: Node, parts: tuple[Offer, Value], split
     """A device's round with a back of its own at the server: gives both halves' weights, at the server."""
     errand = parts[0].to(device)
     theirs = await world.server.compute(begin, parts[1], near=device, split=split, back=True)
-    mine, theirs = await minibatches(world, device, await received(device, errand, split), theirs, split)
+    watch = errand.watch()
+    mine, theirs = await minibatches(world, device, (await received(device, errand, split), theirs), split, watch)
     update = await errand.bring(await device.compute(end, mine))
     return update, await world.server.compute(end, theirs, near=device)

@@ -1,7 +1,7 @@
 """What a protocol may use, as types: the world, its nodes and their two verbs."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -18,6 +18,25 @@ class Predicted(Protocol):
     @property
     def peak_bytes(self) -> int:
         """Memory, inputs included."""
+
+
+class Until(NamedTuple):
+    """Work in pieces that may end early: at virtual second ``time_s`` those that are done count, and the rest never happens.
+
+    ``pieces``: how many there are; ``first(n)``: the step's settings for the first n of them, which change no shape.
+    """
+
+    time_s: float
+    pieces: int
+    first: Callable[[int], dict[str, Any]]
+
+
+class Work(Awaitable[Any], Protocol):
+    """A compute under way."""
+
+    @property
+    def pieces(self) -> int | None:
+        """How many pieces were done, once it is awaited; None without ``until``."""
 
 
 class Connection(Protocol):
@@ -67,8 +86,13 @@ class Node(Protocol):
         """Share of its local work that the device does in this round."""
 
     def compute(
-        self, step: Callable[..., Any], *inputs: Any, near: "Node | None" = None, **settings: Any
-    ) -> Awaitable[Any]:
+        self,
+        step: Callable[..., Any],
+        *inputs: Any,
+        near: "Node | None" = None,
+        until: Until | None = None,
+        **settings: Any,
+    ) -> Work:
         """Real tensor work here, and virtual seconds from its measured cost."""
 
     def send(self, value: Value, *, to: Any, kind: str, bandwidth_hz: float | None = None) -> Awaitable[Value]:

@@ -8,7 +8,7 @@ import pytest
 from actors.inline import Inline
 from emulator.blueprint import Observation
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
-from emulator.protocols.settings import RoundSettings
+from emulator.protocols.round_settings import RoundSettings
 from emulator.simulation import Simulation
 from emulator.world import DecisionMissing
 from tests.world.protocols import Deadline, asynchronous, deadline, losing, reading
