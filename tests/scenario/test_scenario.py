@@ -72,6 +72,7 @@ def test_every_default_is_written_out() -> None:
         "name": "fedavg", "rounds": 2, "cohort": 3, "local_epochs": None, "local_steps": None, "batch_size": 16,
         "learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0, "prune_threshold": 0.0,
         "weights_codec": {"codec": "fp32"}, "update_codec": {"codec": "fp32"}, "error_feedback": False,
+        "sampling": {"name": "random"}, "ending": {"name": "all"},
     }  # fmt: skip
     assert resolved["network"]["backhaul"] == {"rate": "100 Mbit/s", "latency": "5 ms", "jitter": "0 s"}
 
