@@ -31,6 +31,7 @@ from emulator.protocols.policies.deadlines import mad_limit, quantile
 from emulator.protocols.policies.settings import Backup, FirstCome, FixedDeadline, GivenSampling
 from emulator.protocols.split_learning import SplitLearningSettings
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
+from tests.ray_worlds import on_cluster, on_ray, same
 from tests.worlds import MLP, Played, final_weights, fleet, holdings, plan, play, time_only
 
 PASS = 1_617_920
@@ -274,6 +275,14 @@ def test_the_clock_needs_no_tensors(protocol: Any, settings: Any, more: dict[str
     late = "cut off" if protocol is elfish else "partial"
     blueprint = policed(protocol, settings, more, ending={"name": "fixed", "seconds": 0.3, "late": late})
     assert time_only(blueprint).events == play(blueprint).events
+
+
+@on_cluster
+@pytest.mark.parametrize(("protocol", "settings", "more"), POLICED)
+def test_the_same_hashes_on_ray(protocol: Any, settings: Any, more: dict[str, Any]) -> None:
+    late = "cut off" if protocol is elfish else "partial"
+    blueprint = policed(protocol, settings, more, ending={"name": "fixed", "seconds": 0.3, "late": late})
+    same(on_ray(blueprint), play(blueprint))
 
 
 # ---- refusals --------------------------------------------------------------------------------------------------------------
