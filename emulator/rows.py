@@ -37,7 +37,7 @@ class Round(NamedTuple):
     end_ns: int
     cohort: tuple[str, ...]  # devices that were asked to take part
     finished: tuple[str, ...]  # those whose work was kept
-    device_seconds: tuple[float, ...]  # virtual seconds from the asking to the end, one per finished device
+    device_seconds: tuple[float, ...]  # virtual seconds from the asking to the end, all turns; one per finished device
     uplink_bytes: int
     downlink_bytes: int
     overhead_bytes: int

@@ -25,7 +25,7 @@ from emulator.learning.suffix import average_layers
 from emulator.protocols.local_training import start
 from emulator.protocols.replay_period import Replaying, Schedule
 from emulator.protocols.split_cuts import at_cut, at_cuts, cuts_of
-from emulator.protocols.split_training import split_of
+from emulator.protocols.split_training import split_of, upward
 from emulator.protocols.verbs import Node, Value, World
 
 
@@ -58,10 +58,7 @@ async def update(world: World, device: Node, parts: tuple[Value, Value], split: 
     copy = await world.server.compute(begin, back, near=device, split=split, back=True)
     for number, size in enumerate(sizes(split.plan, device.samples)):
         smashed, labels = await device.compute(smash, front, device.data, seed, number, split=split, size=size)
-        up, names = (
-            device.send(smashed, to=world.server, kind="smashed"),
-            device.send(labels, to=world.server, kind="labels"),
-        )
+        up, names = upward(world, device, smashed, labels)
         sent += [await up, await names]
         copy = await world.server.compute(learn, copy, *sent[-2:], seed, number, near=device, split=split)
     entry = await world.server.compute(keep, seed, *sent, near=device)

@@ -8,6 +8,7 @@ from emulator.learning.split import Split, back, begin, end, front, resume, size
 from emulator.learning.split_joint import Part
 from emulator.protocols.courier import Offer
 from emulator.protocols.parallel_split import Batch
+from emulator.protocols.split_training import upward
 from emulator.protocols.verbs import Mailbox, Node, Value, World
 
 
@@ -145,12 +146,11 @@ class Client:
 
     async def _minibatch(self, given: tuple[Any, ...], desk: Desk, number: int, **settings: Any) -> Any:
         """What a step makes of a minibatch and its answer. ``given``: the step, the half, and what else it takes."""
-        (step, mine, *rest), device, server, seed = given, self.device, self.world.server, self._seed
+        (step, mine, *rest), device, seed = given, self.device, self._seed
         smashed, labels, waiting = await device.compute(step, mine, device.data, seed, number, *rest, **settings)
-        up = device.send(smashed, to=server, kind="smashed")
-        names = device.send(labels, to=server, kind="labels")
+        sent = upward(self.world, device, smashed, labels)
         del smashed, labels  # sent is gone
-        return await device.compute(resume, waiting, await desk.ask((up, names), seed, number))
+        return await device.compute(resume, waiting, await desk.ask(sent, seed, number))
 
     async def _noted(self, lesson: "Lesson", told: Value, pruning: Pruning) -> "Lesson":
         """The newest gradients; those of filters that took no part as they were."""
