@@ -62,9 +62,14 @@ class Course(NamedTuple):
         """How the model is split."""
         return self.lean.pruning.split
 
-    def dense(self, known: bool) -> bool:
-        """Whether the first minibatch is that one, on a device whose gradients are known or not."""
-        return self.lean.pruning.rate > 0 and (self.calibrate == "every" or (self.calibrate == "first" and not known))
+    def dense(self, known: bool, minibatches: int) -> bool:
+        """Whether the first of a round's minibatches is that one, on a device whose gradients are known or not.
+
+        An only minibatch leaves none to prune: with ``every`` it goes unpruned where nothing is known yet, as with ``first``.
+        """
+        if not self.lean.pruning.rate or self.calibrate == "never":
+            return False
+        return not known or (self.calibrate == "every" and minibatches > 1)
 
 
 class Client:
@@ -94,6 +99,8 @@ class Client:
         if pruning is None or masks is None:
             return await self._errand.bring(front)
         kept, told = await self.device.compute(thin, front, masks, pruning=pruning)
+        if not told.nbytes:  # the rate prunes nothing here
+            return await self._errand.bring(front)
         sent = self.device.send(kept, to=self.world.server, kind="update")
         mask = self.device.send(told, to=self.world.server, kind="mask")
         return await self.world.server.compute(thick, self.offer.weights, sent, mask, near=self.device, pruning=pruning)
@@ -114,7 +121,7 @@ class Client:
         """Pruned, quantised: gives the front's weights, all of them."""
         device, pruning, lesson = self.device, course.lean.pruning, Lesson(self.gradients.get(self.device.name))
         batches = sizes(pruning.split.plan, device.samples)
-        first = int(course.dense(lesson.known is not None))
+        first = int(course.dense(lesson.known is not None, len(batches)))
         for number, size in enumerate(batches):
             if pruning.rate and number == first:
                 lesson, mine = await self._pruned(mine, lesson, course)

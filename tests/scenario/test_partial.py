@@ -71,7 +71,8 @@ def test_a_pace_that_decides_nothing_is_refused(
 
 
 @pytest.mark.parametrize(
-    "settings", ["name: heterofl, assignment: drawn", "name: fjord, assignment: drawn", "name: elfish, selection: fixed"]
+    "settings",
+    ["name: heterofl, assignment: drawn", "name: fjord, assignment: drawn", "name: elfish, selection: fixed"],
 )
 def test_resolved_with_all_defaults_written_out_it_reads_again(settings: str, tmp_path: Path) -> None:
     file, again = tmp_path / "a.yaml", tmp_path / "b.yaml"
