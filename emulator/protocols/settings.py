@@ -30,6 +30,21 @@ class Settings(BaseModel):
         """Whether the protocol's decisions look at the validation split."""
         return False
 
+    @property
+    def assigns_band(self) -> str | None:
+        """The setting by which a protocol gives away the parts of a band; None where it does not."""
+        return None
+
+    @property
+    def needs_powers(self) -> str | None:
+        """The setting that counts joules, so that profiles must tell powers; None without any."""
+        return None
+
+    @property
+    def plans(self) -> bool:
+        """Whether a round's plan may fail (``Unmet``): the first one is then tried before the run."""
+        return False
+
 
 class RoundSettings(Settings):
     """What every synchronous protocol needs."""

@@ -54,9 +54,16 @@ def solve(candidates: tuple[Candidate, ...], band: Round, solver: Solver = Solve
     if found.latency_s > band.latest_s:
         late = found.latency_s - band.latest_s
         raise Infeasible(
-            f"latency: the least is {found.latency_s:.6g} s; expected {band.latest_s:.6g} s: {late:.3g} s too late"
+            f"latency: the least is {found.latency_s:.6g} s; expected {band.latest_s:.6g} s: {late:.3g} s too late",
+            _longest(table, found),
         )
     return found
+
+
+def _longest(table: Table, found: Assignment) -> int:
+    """Who computes longest."""
+    seconds = [0.0 if pick is None else table.seconds[row, pick] for row, pick in enumerate(found.choices)]
+    return int(np.argmax(seconds))
 
 
 def _largest(table: Table) -> Flags:
@@ -66,11 +73,13 @@ def _largest(table: Table) -> Flags:
 
 def _require_restricted(table: Table, solver: Solver) -> None:
     """Raises Infeasible where a baseline cannot meet the requirement."""
-    most = float(np.where(table.allowed, table.mass, 0.0).max(axis=1).sum())
+    each = np.where(table.allowed, table.mass, 0.0).max(axis=1)
+    most = float(each.sum())
     if most < table.band.required * (1 - 1e-12):
         raise Infeasible(
             f"convergence requirement: with ratio: {solver.ratio} the sum of q_k u_k reaches {most:.6g} under the caps; "
-            f"expected {table.band.required:.6g} or more: {table.band.required - most:.3g} are missing"
+            f"expected {table.band.required:.6g} or more: {table.band.required - most:.3g} are missing",
+            int((np.where(table.there, table.mass, 0.0).max(axis=1) - each).argmax()),
         )
 
 
@@ -193,11 +202,13 @@ def _refuse_band(table: Table, solver: Solver) -> None:
     menu = _menu(table, 1e30, solver)
     pick = choose(menu, solver.admm)
     if pick is None:
-        raise Infeasible("energy caps: some device can meet them on no part of the band")
+        out = table.allowed.any(axis=1) & ~np.isfinite(table.bandwidths(1e30)).any(axis=1)
+        raise Infeasible("energy caps: some device can meet them on no part of the band", int(out.argmax()))
     needs = total(menu.cost, pick) * table.band.bandwidth_hz
     raise Infeasible(
         f"bandwidth: the energy caps need {needs:.6g} Hz however long a round takes; expected {table.band.bandwidth_hz:.6g} Hz "
-        f"or less: {needs - table.band.bandwidth_hz:.3g} Hz are missing"
+        f"or less: {needs - table.band.bandwidth_hz:.3g} Hz are missing",
+        int(menu.cost[np.arange(len(pick)), pick].argmax()),
     )
 
 
