@@ -29,12 +29,14 @@ class AdpUploadSettings(LocalTraining):
     )
 
 
-async def client(world: World, device: Node, weights: Value, how: tuple[LocalSGD, Upload]) -> tuple[Value, Value]:
-    """One device's round: download, train, score, upload; gives filters and mask at the server."""
+async def client(world: World, device: Node, weights: Value, how: tuple[LocalSGD, Upload]) -> tuple[Value, ...]:
+    """One device's round: download, train, score, upload; gives filters and mask at the server, or all without a mask."""
     sgd, upload = how[0].part(device.completeness, device.samples), how[1]
     weights = await world.server.send(weights, to=device, kind="weights")
     seed = world.seed("batches", device.name, world.round)
     trained = await device.compute(train, weights, device.data, seed, sgd=sgd)
+    if upload.whole:
+        return (await device.send(trained, to=world.server, kind="update"),)
     scores = await device.compute(salience, trained, device.data, how=upload)
     sent, mask = await device.compute(thin, trained, scores, how=upload)
     up, which = device.send(sent, to=world.server, kind="update"), device.send(mask, to=world.server, kind="mask")
@@ -59,7 +61,7 @@ async def adp_upload(world: World, problem: Problem, settings: AdpUploadSettings
         done = await cohorts.gather({device: client(world, device, weights, (sgd, upload)) for device in cohort})
         samples = tuple(device.samples for device in done)
         if sum(samples):
-            parts = (*(sent for sent, _ in done.values()), *(mask for _, mask in done.values()))
+            parts = [part[0] for part in done.values()] + [mask for part in done.values() for mask in part[1:]]
             weights = await world.server.compute(merge, samples, weights, *parts, how=upload)
             del parts
         del done

@@ -8,7 +8,30 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
+    def require_default(self, keys: tuple[str, ...], why: str) -> None:
+        """Raises ValueError for a setting that has no effect here, unless it is its default, as resolved scenarios say it."""
+        for key in keys:
+            got, default = getattr(self, key), type(self).model_fields[key].default
+            if got != default:
+                words = "none" if default is None else f"{default}, the default"
+                raise ValueError(f"{key}: got {got}; expected {words}, as it has no effect with {why}")
+
     @property
     def reads_validation(self) -> bool:
         """Whether the protocol's decisions look at the validation split."""
+        return False
+
+    @property
+    def assigns_band(self) -> str | None:
+        """The setting by which a protocol gives away the parts of a band; None where it does not."""
+        return None
+
+    @property
+    def needs_powers(self) -> str | None:
+        """The setting that counts joules, so that profiles must tell powers; None without any."""
+        return None
+
+    @property
+    def plans(self) -> bool:
+        """Whether a round's plan may fail (``Unmet``): the first one is then tried before the run."""
         return False
