@@ -1,7 +1,7 @@
 """The study of stragglers: 200 mixed devices, three systems, their policies, paired seeds; what is fast, and who pays for it.
 
 Systems: the full model (FedAvg), a split model (EcoFed, its front pre-trained on data that no device holds) and masked
-stragglers (ELFISH), as in ``scenarios/stragglers``. A run ends at the target (validation accuracy, looked at every fourth round)
+stragglers (ELFISH), as in ``scenarios/stragglers``. A run ends at the target (validation accuracy, seen every fourth round)
 or after 100 rounds; one that never gets there is counted as such and enters no mean. Target, rounds and policies' settings were
 fixed on seed 11, which is not reported. ``python -m benchmarks.stragglers`` prints the tables; runs are kept in
 ``results/studies``.
