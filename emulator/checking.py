@@ -14,7 +14,7 @@ from emulator.learning.models import build, summary
 from emulator.listing import images, table
 from emulator.memory_check import memory
 from emulator.preparation import Prepared, draw_fleet, prepare, try_network
-from emulator.protocols.settings import RoundSettings
+from emulator.protocols.settings import Rounds
 from emulator.reading import ScenarioError
 from emulator.rows import Round
 from emulator.scenario import Scenario
@@ -106,7 +106,7 @@ def _samples(prepared: Prepared) -> None:
 
 def _first_round(scenario: Scenario, plan: Blueprint) -> None:
     """Its bytes and virtual seconds are those of the run."""
-    if not isinstance(plan.settings, RoundSettings):
+    if not isinstance(plan.settings, Rounds):
         return
     try:
         row = _played(plan, plan.settings)
@@ -119,7 +119,7 @@ def _first_round(scenario: Scenario, plan: Blueprint) -> None:
     )
 
 
-def _played(plan: Blueprint, settings: RoundSettings) -> Round:
+def _played(plan: Blueprint, settings: Rounds) -> Round:
     """One round on the clock alone. Raises DecisionMissing where the protocol decides on data."""
     watched = replace(plan.observation, accuracy=None, virtual_time_s=None)
     one = replace(plan, settings=settings.model_copy(update={"rounds": 1}), observation=watched)
@@ -139,7 +139,7 @@ def spread_of_first_round(scenario: Scenario, draws: int) -> list[float]:
         seeds = scenario.seeds.model_copy(update={"fleet": scenario.all_seeds.fleet + number})
         plan = prepare(scenario.model_copy(update={"population": population, "seeds": seeds})).plan
         try:
-            if not isinstance(plan.settings, RoundSettings):
+            if not isinstance(plan.settings, Rounds):
                 raise ScenarioError(f"check --draws: got {scenario.protocol_name}; expected a protocol with rounds")
             found.append(_played(plan, plan.settings).end_ns / 1e9)
         except DecisionMissing:

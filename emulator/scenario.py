@@ -31,7 +31,7 @@ from emulator.learning.random import stream
 from emulator.model_rules import model_findings
 from emulator.nearest import unknown
 from emulator.protocols.catalogue import PROTOCOLS
-from emulator.protocols.settings import CutTraining, RoundSettings, Settings
+from emulator.protocols.settings import CutWork, Settings
 from emulator.section import Section, wrong
 from emulator.sections import (
     ActorSettings,
@@ -118,8 +118,7 @@ class Scenario(Section):
             if group.cell is not None and group.cell not in self.network.cells:
                 words = unknown(group.cell, self.network.cells, "a cell under network.cells")
                 yield f"devices[{index}].cell: {words}"
-        if isinstance(self.protocol, RoundSettings) and self.protocol.cohort > self.fleet_size:
-            yield f"protocol.cohort: got {self.protocol.cohort}; expected at most the fleet's {self.fleet_size} devices"
+        yield from (f"protocol.{words}" for words in self.protocol.wrong_with(self.fleet_size))
 
     def _profiles(self) -> list[str]:
         """Every profile that machines here have, once."""
@@ -129,7 +128,7 @@ class Scenario(Section):
     def _completeness_findings(self) -> Iterator[str]:
         """Protocols that split count minibatches at both ends; that a device leaves some out is not built there."""
         for index, group in enumerate(self.devices):
-            if group.completeness is not None and isinstance(self.protocol, CutTraining):
+            if group.completeness is not None and isinstance(self.protocol, CutWork):
                 got = f"devices[{index}].completeness: got {group.completeness.low:g} to {group.completeness.high:g}"
                 yield f"{got}; expected none, as {self.protocol_name} does all of the local work"
 

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 from emulator.learning.codecs import Codec, Shapes, codec_of
 from emulator.learning.coding import decode_update, decode_weights, encode_update, encode_weights, encode_with_feedback
-from emulator.protocols.settings import PLAIN, CodedTraining
+from emulator.protocols.settings import PLAIN, CodedWork
 from emulator.protocols.verbs import Node, Value, World
 
 
 class Courier:
     """A run's traffic of weights and updates; ``residuals``: what each sender's coding has left out so far, kept there."""
 
-    def __init__(self, world: World, settings: CodedTraining) -> None:
+    def __init__(self, world: World, settings: CodedWork) -> None:
         self.world = world
         self.plain = settings.weights_codec == settings.update_codec == PLAIN
         self.feedback = settings.error_feedback
@@ -27,25 +27,30 @@ class Courier:
 
     async def offer(self, weights: Value, place: Node | None = None, *, turn: int = 0) -> "Offer":
         """Weights at a place (the server unless told), ready to be taken; ``turn``: of several from one place in a round."""
-        place = place or self.world.server
-        seed, coded = self.seed(place, turn), None
+        place, coded = place or self.world.server, None
+        names = (self.world.round, *((turn,) if turn else ()))
+        seed = self.seed(place, names)
         if self.weights is not None:
             coded = await place.compute(encode_weights, weights, seed, codec=self.weights)
-        return Offer(self, place, weights, coded, turn)
+        return Offer(self, place, weights, coded, seed, names)
 
-    def seed(self, node: Node, turn: int) -> int:
+    def seed(self, node: Node, names: tuple[int, ...]) -> int:
         """Of what a node encodes."""
-        return self.world.seed("coded", node.name, self.world.round, *((turn,) if turn else ()))
+        return self.world.seed("coded", node.name, *names)
 
 
 class Offer(NamedTuple):
-    """Weights at a place, and what goes over the network in their stead."""
+    """Weights at a place, and what goes over the network in their stead, encoded with a seed.
+
+    ``names`` key what is random on those that take them: the round and turn, unless told otherwise.
+    """
 
     courier: Courier
     place: Node
     weights: Value
     coded: Value | None
-    turn: int
+    seed: int
+    names: tuple[int, ...]
 
     def to(self, node: Node) -> "Errand":
         """One receiver's part."""
@@ -78,8 +83,9 @@ class Errand:
             self._received = await offer.place.send(offer.weights, to=self._node, kind="weights")
         else:
             coded = offer.place.send(offer.coded, to=self._node, kind="weights")
-            seed = offer.courier.seed(offer.place, offer.turn)
-            self._received = await self._node.compute(decode_weights, coded, seed, codec=codec, shapes=offer.shapes)
+            self._received = await self._node.compute(
+                decode_weights, coded, offer.seed, codec=codec, shapes=offer.shapes
+            )
         return self._received
 
     def bring(self, new: Any, *, kind: str = "update") -> Awaitable[Value]:
@@ -91,7 +97,7 @@ class Errand:
 
     async def _bring(self, new: Any, kind: str) -> Value:
         offer, node, courier = self._offer, self._node, self._offer.courier
-        seed, left = courier.seed(node, offer.turn), None
+        seed, left = courier.seed(node, offer.names), None
         if courier.feedback:
             before = [courier.residuals[node.name]] if node.name in courier.residuals else []
             coded, left = await node.compute(

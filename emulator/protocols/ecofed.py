@@ -54,7 +54,17 @@ class Course(NamedTuple):
 
 async def update(world: World, device: Node, parts: tuple[Value, Value], split: Split) -> tuple[Value, Value]:
     """A client in an update round: gives the server's copy, trained on what it sends, and its entry in the buffer."""
-    (front, back), seed, sent = parts, world.seed("batches", device.name, world.round), list[Value]()
+    seed, sent = world.seed("batches", device.name, world.round), list[Value]()
+    copy = await taught(world, device, parts, (split, seed), sent)
+    entry = await world.server.compute(keep, seed, *sent, near=device)
+    return await world.server.compute(end, copy, near=device), entry
+
+
+async def taught(
+    world: World, device: Node, parts: tuple[Value, Value], which: tuple[Split, int], sent: list[Value] | None
+) -> Value:
+    """The server's copy of a back, as a half, after what a device sends, in the order of a seed; ``sent`` collects that."""
+    (front, back), (split, seed) = parts, which
     copy = await world.server.compute(begin, back, near=device, split=split, back=True)
     for number, size in enumerate(sizes(split.plan, device.samples)):
         smashed, labels = await device.compute(smash, front, device.data, seed, number, split=split, size=size)
@@ -62,10 +72,11 @@ async def update(world: World, device: Node, parts: tuple[Value, Value], split: 
             device.send(smashed, to=world.server, kind="smashed"),
             device.send(labels, to=world.server, kind="labels"),
         )
-        sent += [await up, await names]
-        copy = await world.server.compute(learn, copy, *sent[-2:], seed, number, near=device, split=split)
-    entry = await world.server.compute(keep, seed, *sent, near=device)
-    return await world.server.compute(end, copy, near=device), entry
+        both = [await up, await names]
+        copy = await world.server.compute(learn, copy, *both, seed, number, near=device, split=split)
+        if sent is not None:
+            sent += both
+    return copy
 
 
 async def rest(world: World, near: Node, parts: tuple[Value, Value], split: Split) -> Value:

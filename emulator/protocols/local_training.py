@@ -5,11 +5,11 @@ from emulator.learning.pruning import mean_sparsity
 from emulator.learning.sgd import LocalSGD, Problem, train
 from emulator.learning.shards import Plan
 from emulator.protocols.courier import Offer
-from emulator.protocols.settings import LocalTraining, PrunedTraining
+from emulator.protocols.settings import LocalWork, PrunedTraining
 from emulator.protocols.verbs import Node, Value, World
 
 
-def local_sgd(problem: Problem, settings: LocalTraining, *, mu: float = 0.0) -> LocalSGD:
+def local_sgd(problem: Problem, settings: LocalWork, *, mu: float = 0.0) -> LocalSGD:
     """The device's step, from a scenario's settings."""
     plan = Plan(settings.batch_size, settings.local_epochs or 1, settings.local_steps)
     threshold = settings.prune_threshold if isinstance(settings, PrunedTraining) else 0.0
@@ -35,9 +35,8 @@ async def client(world: World, device: Node, offer: Offer, sgd: LocalSGD) -> Val
     """One device's round: download, train, upload; from and to the server, or its edge server in one of several turns."""
     errand = offer.to(device)
     weights = await errand.take()
-    names: tuple[str | int, ...] = ("batches", device.name, world.round, *((offer.turn,) if offer.turn else ()))
-    sgd = sgd.part(device.completeness, device.samples)
-    update = await device.compute(train, weights, device.data, world.seed(*names), sgd=sgd)
+    seed, sgd = world.seed("batches", device.name, *offer.names), sgd.part(device.completeness, device.samples)
+    update = await device.compute(train, weights, device.data, seed, sgd=sgd)
     return await errand.bring(update)
 
 

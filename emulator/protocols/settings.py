@@ -22,15 +22,37 @@ class Settings(BaseModel):
         """Whether the protocol's decisions look at the validation split."""
         return False
 
+    def wrong_with(self, devices: int) -> Iterator[str]:
+        """What is wrong with these settings for a fleet of so many devices, as ``key: got X; expected Y``."""
+        yield from ()
 
-class RoundSettings(Settings):
-    """What every synchronous protocol needs."""
+
+class Rounds(Settings):
+    """What every protocol needs that goes on in rounds; in an asynchronous one a round is an aggregation."""
 
     rounds: int = Field(ge=1, description="number of rounds (upper bound when a stop is set)")
+
+    def everybody(self, devices: int) -> Self:
+        """The same settings for a short run in which every one of so many devices takes part, to look at what it needs."""
+        return self.model_copy(update={"rounds": 1})
+
+
+class RoundSettings(Rounds):
+    """What every synchronous protocol needs."""
+
     cohort: int = Field(ge=1, description="devices sampled per round, without replacement")
 
+    def everybody(self, devices: int) -> Self:
+        """One round with the whole fleet."""
+        return self.model_copy(update={"rounds": 1, "cohort": devices})
 
-class LocalTraining(RoundSettings):
+    def wrong_with(self, devices: int) -> Iterator[str]:
+        """More devices than there are."""
+        if self.cohort > devices:
+            yield f"cohort: got {self.cohort}; expected at most the fleet's {devices} devices"
+
+
+class LocalWork(Settings):
     """Local minibatch SGD on the device: ``local_epochs`` passes over the local data, or ``local_steps`` minibatches."""
 
     local_epochs: int | None = Field(default=None, ge=1, description="passes over the local data (default 1)")
@@ -47,8 +69,12 @@ class LocalTraining(RoundSettings):
         return self
 
 
-class CodedTraining(LocalTraining):
-    """Local training whose weights and updates may be coded on their way (``courier.py``)."""
+class LocalTraining(LocalWork, RoundSettings):
+    """Local minibatch SGD in rounds."""
+
+
+class CodedWork(LocalWork):
+    """Local work whose weights and updates may be coded on their way (``courier.py``)."""
 
     weights_codec: CodecSettings = Field(default=PLAIN, description="codec of weights on their way to those that train")
     update_codec: CodecSettings = Field(
@@ -65,7 +91,11 @@ class CodedTraining(LocalTraining):
         return self
 
 
-class CutTraining(CodedTraining):
+class CodedTraining(CodedWork, LocalTraining):
+    """The same in rounds."""
+
+
+class CutWork(CodedWork):
     """Training of a model that is cut between devices and server."""
 
     @property
@@ -76,6 +106,10 @@ class CutTraining(CodedTraining):
     def wrong_at(self, model: ModelSpec, cut: int) -> Iterator[str]:
         """What is wrong with these settings for a model at a cut, as ``key.path: got X; expected Y``."""
         yield from ()
+
+
+class CutTraining(CutWork, CodedTraining):
+    """The same in rounds."""
 
 
 class PrunedTraining(LocalTraining):

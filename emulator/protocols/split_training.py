@@ -10,18 +10,24 @@ from emulator.learning.shards import Plan
 from emulator.learning.split import Split, back, begin, end, front, halves, resume, sizes
 from emulator.protocols.courier import Errand, Offer
 from emulator.protocols.local_training import start as initial
-from emulator.protocols.settings import PLAIN, CutTraining
+from emulator.protocols.settings import PLAIN, CutTraining, CutWork
 from emulator.protocols.verbs import Node, Value, World
 
+Halves = tuple[Value, Value]
 
-class SplitTraining(CutTraining):
+
+class SplitWork(CutWork):
     """Split training: minibatches as in local training, and how what crosses the cut is coded."""
 
     smashed: CodecSettings = Field(default=PLAIN, description="codec of the smashed data")
     cut_gradient: CodecSettings = Field(default=PLAIN, description="codec of the cut gradient")
 
 
-class OneWay(SplitTraining):
+class SplitTraining(SplitWork, CutTraining):
+    """The same in rounds."""
+
+
+class OneWayWork(SplitWork):
     """Split training without a cut gradient. Raises ValueError where a codec for it is given."""
 
     @model_validator(mode="after")
@@ -31,7 +37,11 @@ class OneWay(SplitTraining):
         return self
 
 
-class OwnFronts(OneWay):
+class OneWay(OneWayWork, SplitTraining):
+    """The same in rounds."""
+
+
+class OwnFrontsWork(OneWayWork):
     """One-way training whose fronts stay on their devices. Raises ValueError where codecs for their traffic are given."""
 
     @model_validator(mode="after")
@@ -42,7 +52,11 @@ class OwnFronts(OneWay):
         return self
 
 
-def split_of(problem: Problem, settings: SplitTraining) -> Split:
+class OwnFronts(OwnFrontsWork, OneWay):
+    """The same in rounds."""
+
+
+def split_of(problem: Problem, settings: SplitWork) -> Split:
     """The steps' settings, from a scenario's."""
     plan = Plan(settings.batch_size, settings.local_epochs or 1, settings.local_steps)
     return Split(
@@ -64,9 +78,9 @@ async def received(device: Node, errand: Errand, split: Split) -> Value:
     return await device.compute(begin, weights, split=split, back=False)
 
 
-async def minibatches(world: World, device: Node, mine: Value, theirs: Value, split: Split) -> tuple[Value, Value]:
-    """A device's minibatches one after another; gives both halves, each where it was."""
-    seed = world.seed("batches", device.name, world.round)
+async def minibatches(world: World, device: Node, mine: Value, theirs: Value, which: tuple[Split, int]) -> Halves:
+    """A device's minibatches, in the order of a seed, one after another; gives both halves, each where it was."""
+    split, seed = which
     for number, size in enumerate(sizes(split.plan, device.samples)):
         mine, theirs = await minibatch(world, device, (mine, theirs), split, (seed, number, size))
     return mine, theirs
@@ -90,6 +104,7 @@ async def round_of(world: World, device: Node, parts: tuple[Offer, Value], split
     """A device's round with a back of its own at the server: gives both halves' weights, at the server."""
     errand = parts[0].to(device)
     theirs = await world.server.compute(begin, parts[1], near=device, split=split, back=True)
-    mine, theirs = await minibatches(world, device, await received(device, errand, split), theirs, split)
+    seed = world.seed("batches", device.name, *parts[0].names)
+    mine, theirs = await minibatches(world, device, await received(device, errand, split), theirs, (split, seed))
     update = await errand.bring(await device.compute(end, mine))
     return update, await world.server.compute(end, theirs, near=device)
