@@ -102,12 +102,12 @@ class World:
         """``count`` devices drawn without replacement for this round, in fleet order; all there are, if fewer are there.
 
         While none is there it waits until one comes back; if none ever will, the run ends. ``busy``: devices that are at
-        work and are not drawn; every such draw of a round is another one (the first as without). Where all others are gone
-        for good it gives nobody.
+        work and are not drawn, nor are those without data, who would be back at once, again and again; every such draw of
+        a round is another one (the first as without). Where none but busy ones will ever be there it gives nobody.
         """
         free = self._free(busy)
         while not free:
-            if all(device.name in self.gone or device in (busy or ()) for device in self.devices):
+            if all(device.name in self.gone or not _drawn(device, busy) for device in self.devices):
                 if busy:
                     return []
                 raise NobodyLeft
@@ -120,7 +120,7 @@ class World:
         return [free[index] for index in sorted(chosen.tolist())]
 
     def _free(self, busy: Collection[Node] | None) -> list[Node]:
-        return [device for device in self.devices if not device.lost and device not in (busy or ())]
+        return [device for device in self.devices if not device.lost and _drawn(device, busy)]
 
     def gather(
         self, clients: Mapping[K, Coroutine[Any, Any, V]], *, first: int | None = None, within_s: float | None = None
@@ -248,6 +248,11 @@ class World:
 def _go_on(waiting: Future) -> None:
     if not waiting.triggered:  # nor cut off
         waiting.finish(None)
+
+
+def _drawn(device: Node, busy: Collection[Node] | None) -> bool:
+    """Whether a device is among those to draw from when it is there."""
+    return busy is None or (device.samples > 0 and device not in busy)
 
 
 def _told(node: object) -> bool:

@@ -1,8 +1,9 @@
 """Asynchronous training: devices work at their own pace, and a server's loop merges what comes, when its rule says so.
 
 Any rule (``fedasync.py``, ``fedbuff.py``, ``semi_async.py``) goes with any training (``async_training.py``). The server has
-``concurrency`` devices at work; who comes or is lost makes room for another one that is there and not at work, drawn at random.
-What has come is merged first, then devices are asked: they get the newest weights. While the server merges, others wait.
+``concurrency`` devices at work; who comes or is lost makes room for another one that is there, has data and is not at work,
+drawn at random. What has come is merged first, then devices are asked: they get the newest weights. While the server merges,
+what comes waits.
 """
 
 from collections import Counter
@@ -155,7 +156,7 @@ class Server:
         return Came(device, version, self._world.now - begun, given, made[turn]) if made else None
 
     async def _take(self, first: Node | None) -> None:
-        """An arrival and all others of its instant, in the order of asking. What a device without data brings is left out."""
+        """An arrival and all others of its instant, in the order of asking."""
         await self._world.gather({})  # the end of this instant
         here = {first}
         while len(self._box):
@@ -165,7 +166,7 @@ class Server:
             await self._timer
         for device in [device for device in self._out if device in here]:
             came = await self._out.pop(device)
-            if came is not None and device.samples:
+            if came is not None:
                 self._came.append(came)
 
     async def _merge(self, count: int) -> None:
