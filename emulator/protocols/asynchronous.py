@@ -60,7 +60,7 @@ class Rule(Protocol):
         """How many of the updates that came are merged now, the oldest first; None: none yet. ``over``: the window is."""
 
     async def merge(self, world: World, weights: Value, updates: Sequence[Update]) -> Value:
-        """The new weights, at the server."""
+        """The new weights, at the server; played there (``near``), so that nobody's training waits for another's."""
 
 
 class Training(Protocol):

@@ -23,6 +23,11 @@ class Mixing(Asynchronous):
 
     mixing: float = Field(default=0.6, gt=0, le=1, description="alpha: the share of a fresh update in the new weights")
 
+    @property
+    def steps(self) -> int:
+        """An update each."""
+        return self.concurrency
+
 
 class FedAsyncSettings(CodedWork, Mixing):
     """Settings of FedAsync."""
@@ -55,7 +60,7 @@ class Mixed:
         """Lines 4 to 6 of the updater: the share falls with staleness."""
         (update,) = updates
         share = self._mixing * self._staleness.weight(update.staleness)
-        return await world.server.compute(average, (1.0 - share, share), weights, update.made, near=update.device)
+        return await world.server.compute(average, (1.0 - share, share), weights, update.made, near=world.server)
 
 
 async def serve(world: World, training: Training, settings: Mixing) -> None:

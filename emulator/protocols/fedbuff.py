@@ -35,6 +35,11 @@ class Buffering(Adding):
 
     buffer: int = Field(default=10, ge=1, description="K: updates that are merged together")
 
+    @property
+    def steps(self) -> int:
+        """A buffer each."""
+        return -(-self.concurrency // self.buffer)
+
     def wrong_with(self, devices: int) -> Iterator[str]:
         """More than there are devices."""
         yield from super().wrong_with(devices)
@@ -64,14 +69,14 @@ class Added:
         self._settings = settings
 
     async def merge(self, world: World, weights: Value, updates: Sequence[Update]) -> Value:
-        """The weights and eta_g times the mean update; played beside the last one that came."""
+        """The weights and eta_g times the mean update."""
         uniform = self._settings.weighting == "uniform"
         counts = [1 if uniform else update.device.samples for update in updates]
         late = [self._settings.staleness.weight(update.staleness) for update in updates]
         shares = tuple(n / sum(counts) * weight for n, weight in zip(counts, late, strict=True))
         pairs = [value for update in updates for value in (update.given, update.made)]
         rate = self._settings.server_learning_rate
-        return await world.server.compute(add_updates, shares, rate, weights, *pairs, near=updates[-1].device)
+        return await world.server.compute(add_updates, shares, rate, weights, *pairs, near=world.server)
 
 
 class Buffered(Added):

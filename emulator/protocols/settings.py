@@ -22,6 +22,11 @@ class Settings(BaseModel):
         """Whether the protocol's decisions look at the validation split."""
         return False
 
+    @property
+    def steps(self) -> int:
+        """Rounds in which as much happens as in one of a synchronous protocol: how far the clock may run ahead counts in these."""
+        return 1
+
     def wrong_with(self, devices: int) -> Iterator[str]:
         """What is wrong with these settings for a fleet of so many devices, as ``key: got X; expected Y``."""
         yield from ()
