@@ -24,7 +24,7 @@ class Settings(BaseModel):
 
     @property
     def steps(self) -> int:
-        """Rounds in which as much happens as in one of a synchronous protocol: how far the clock may run ahead counts in these."""
+        """Rounds in which as much happens as in a synchronous one: so far the clock may run ahead in its place."""
         return 1
 
     def wrong_with(self, devices: int) -> Iterator[str]:

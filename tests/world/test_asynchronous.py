@@ -46,6 +46,7 @@ RULES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 ALL = [f"{training}{rule}" for training in ("", "split_", "frozen_") for rule in RULES]
 State = dict[str, Tensor]
+ENTRIES: dict[str, Any] = dict(PROTOCOLS)
 
 
 def devices(periods_s: tuple[float, ...], **changes: Any) -> list[GroupSpec]:
@@ -59,7 +60,7 @@ def devices(periods_s: tuple[float, ...], **changes: Any) -> list[GroupSpec]:
 
 def five(name: str, rounds: int, problem: Problem = MLP, **settings: Any) -> Blueprint:
     """A to E, all at work."""
-    entry, own = PROTOCOLS[name], RULES[name.removeprefix("split_").removeprefix("frozen_")]
+    entry, own = ENTRIES[name], RULES[name.removeprefix("split_").removeprefix("frozen_")]
     given = {"rounds": rounds, "concurrency": 5, "learning_rate": 0.1, **own, **settings}
     split = Problem(CNN.model, CNN.normalise, 2)
     return plan(
@@ -300,7 +301,7 @@ COMMON: dict[str, Any] = {"rounds": 3, "learning_rate": 0.1, "momentum": 0.5}
 )
 def test_a_buffer_of_everybody_at_one_speed_is_synchronous(name: str, run: Any, settings: Any, problem: Any) -> None:
     """Theory: all come in one instant from the same weights w, so w + mean(w_k - w) = mean(w_k); the same minibatches."""
-    entry = PROTOCOLS[name]
+    entry = ENTRIES[name]
     buffered = alike(entry.run, entry.settings(concurrency=4, buffer=4, **COMMON), problem)
     close(final_weights(buffered), final_weights(alike(run, settings, problem)), atol=2e-5)
     assert told(time_only(buffered), "staleness_max") == [0, 0, 0]
@@ -308,7 +309,7 @@ def test_a_buffer_of_everybody_at_one_speed_is_synchronous(name: str, run: Any, 
 
 def test_a_window_that_all_keep_is_fedavg_whoever_holds_and_takes_how_much() -> None:
     samples, periods_s = (40, 7, 22, 31), (2.0, 3.0, 1.0, 9.0)
-    entry = PROTOCOLS["semi_async"]
+    entry = ENTRIES["semi_async"]
     window = alike(entry.run, entry.settings(concurrency=4, window_s=10.0, **COMMON), MLP, periods_s, samples=samples)
     rounds = alike(fedavg, FedAvgSettings(cohort=4, **COMMON), MLP, periods_s, samples=samples)
     close(final_weights(window), final_weights(rounds))
@@ -317,7 +318,7 @@ def test_a_window_that_all_keep_is_fedavg_whoever_holds_and_takes_how_much() -> 
 
 def test_a_device_without_data_is_not_asked() -> None:
     """It would be back at once, again and again."""
-    entry = PROTOCOLS["fedasync"]
+    entry = ENTRIES["fedasync"]
     played = play(
         alike(entry.run, entry.settings(concurrency=2, **COMMON), MLP, (2.0, 3.0), samples=(40, 0))
     )  # fmt: skip
@@ -347,7 +348,7 @@ def test_values_do_not_pile_up(name: str) -> None:
 
 
 def test_in_a_steady_state_the_same_values_live() -> None:
-    entry = PROTOCOLS["fedbuff"]
+    entry = ENTRIES["fedbuff"]
     settings = entry.settings(concurrency=4, buffer=4, **{**COMMON, "rounds": 12})
     found = living_handles(alike(entry.run, settings, MLP))
     assert len(set(found[1:-1])) == 1, found
@@ -364,7 +365,7 @@ def test_nothing_comes_back_to_a_frozen_front() -> None:
 
 def test_seeds_do_not_depend_on_who_came_before() -> None:
     """E's first training from the first weights is the same, whatever the others did until then."""
-    entry = PROTOCOLS["fedasync"]
+    entry = ENTRIES["fedasync"]
     alone = alike(entry.run, entry.settings(rounds=1, concurrency=1, learning_rate=0.1, mixing=1.0), MLP, (11.9,))
     expected = local(initial_weights(seed_of(1, "initial"), model=MLP.model), Work(A, 0, 1), "mlp")
     close(final_weights(alone), expected)
@@ -373,7 +374,7 @@ def test_seeds_do_not_depend_on_who_came_before() -> None:
 def test_groups_with_cuts_of_their_own_are_merged_tensor_by_tensor() -> None:
     """Cuts 1 and 3 in a window that both keep: with nothing lost on the air the cut changes no weight, only seconds."""
     given: dict[str, Any] = {"concurrency": 2, "window_s": 10.0, "rounds": 2, "learning_rate": 0.1}
-    split, whole = PROTOCOLS["split_semi_async"], PROTOCOLS["semi_async"]
+    split, whole = ENTRIES["split_semi_async"], ENTRIES["semi_async"]
     groups = [GroupSpec(profile(**FAST), 1, cut=cut) for cut in (1, 3)]
     cut = plan(split.run, split.settings(**given), groups, problem=Problem(CNN.model, CNN.normalise, 1))
     uncut = plan(whole.run, whole.settings(**given), [GroupSpec(profile(**FAST), 2)], problem=CNN)

@@ -10,9 +10,8 @@ import pytest
 
 from emulator.blueprint import Blueprint, Observation
 from emulator.devices.condition import Condition
-from emulator.protocols.catalogue import PROTOCOLS
 from emulator.rows import Event, is_device
-from tests.world.test_asynchronous import ALL, RULES, SPLIT, devices, told
+from tests.world.test_asynchronous import ALL, ENTRIES, RULES, SPLIT, devices, told
 from tests.world.test_churn import condition, figures, nobody_works_while_away
 from tests.world.test_losses import there
 from tests.worlds import MLP, Played, fleet, plan, play, profile, time_only
@@ -22,7 +21,7 @@ S = 1_000_000_000
 
 
 def world(name: str, periods_s: tuple[float, ...], spans: tuple[Condition, ...], **settings: Any) -> Blueprint:
-    entry = PROTOCOLS[name]
+    entry = ENTRIES[name]
     given = entry.settings(**{"learning_rate": 0.1, "rounds": 1, "concurrency": len(periods_s), **settings})
     return plan(entry.run, given, devices(periods_s), conditions=spans, server=profile(flop_per_s=1e18))
 
@@ -106,7 +105,7 @@ def test_a_server_that_waits_for_nobody_who_holds_data_ends_the_run() -> None:
 def test_a_battery_dies_in_mid_training() -> None:
     """5 W computing: A's 15 J last for 3 s, so its second training (2 to 4 s) ends at 3. It is asked no more; B goes on."""
     powers = {"idle_w": 1.0, "load_w": 5.0, "send_w": 2.0, "receive_w": 0.5}
-    entry = PROTOCOLS["fedasync"]
+    entry = ENTRIES["fedasync"]
     settings = entry.settings(rounds=5, concurrency=2, learning_rate=0.1)
     groups = [*devices((2.0,), **powers, battery_j=15.0), *devices((3.5,), **powers)]
     played = play(plan(entry.run, settings, groups, server=profile(flop_per_s=1e18)))
@@ -125,12 +124,12 @@ def random_world(seed: int) -> Blueprint:
     """Two to seven devices that come, go, run empty and get hot, under any rule and training."""
     random = Random(seed)
     name, count = ALL[seed % len(ALL)], random.randint(2, 7)
-    entry, rule = PROTOCOLS[name], name.removeprefix("split_").removeprefix("frozen_")
+    entry, rule = ENTRIES[name], name.removeprefix("split_").removeprefix("frozen_")
     groups = [group for _ in range(count) for group in fleet(1, **figures(random))]
     conditions = tuple(
         replace(condition(random, seed * 100 + number), completeness=ALWAYS.completeness) for number in range(count)
     )
-    own = {
+    own: dict[str, Any] = {
         "fedasync": {}, "fedbuff": {"buffer": random.randint(1, count)},
         "semi_async": {"window_s": random.choice([0.05, 0.3]), "empty": random.choice(["wait", "skip"])},
     }[rule]  # fmt: skip
