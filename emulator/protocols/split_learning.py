@@ -25,7 +25,7 @@ class SplitLearningSettings(PipelinedTraining):
 async def take_turn(world: World, device: Node, parts: tuple[Offer, Value], split: Split) -> tuple[Value, Value]:
     """One device's turn: gives the front's weights and the back, both at the server."""
     errand = parts[0].to(device)
-    seed = world.seed("batches", device.name, *parts[0].names)
+    seed = world.seed("batches", device.name, world.round)
     mine, back = await minibatches(world, device, await received(device, errand, split), parts[1], (split, seed))
     return await errand.bring(await device.compute(end, mine), kind="weights"), back
 

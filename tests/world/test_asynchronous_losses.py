@@ -129,11 +129,13 @@ def random_world(seed: int) -> Blueprint:
     conditions = tuple(
         replace(condition(random, seed * 100 + number), completeness=ALWAYS.completeness) for number in range(count)
     )
-    own: dict[str, Any] = {
+    rules: dict[str, dict[str, Any]] = {
         "fedasync": {}, "fedbuff": {"buffer": random.randint(1, count)},
         "semi_async": {"window_s": random.choice([0.05, 0.3]), "empty": random.choice(["wait", "skip"])},
-    }[rule]  # fmt: skip
-    settings = entry.settings(rounds=15, concurrency=random.randint(1, count), learning_rate=0.1, batch_size=20, **own)
+    }  # fmt: skip
+    settings = entry.settings(
+        rounds=15, concurrency=random.randint(1, count), learning_rate=0.1, batch_size=20, **rules[rule]
+    )
     limit_s = random.choice([None, 2.0]) if rule != "semi_async" else 3.0
     observation = Observation(random.choice([1, 3]), 50, 50, False, random.choice([None, 0.9]), limit_s)
     problem = MLP if name in RULES else SPLIT
