@@ -18,10 +18,10 @@ from emulator.devices.profile_file import load_profile
 from emulator.devices.spread import Spread
 from emulator.learning.models import ModelSpec
 from emulator.learning.random import stream
+from emulator.protocols.base import Settings
 from emulator.protocols.fedasync import FedAsyncSettings, fedasync
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.fedbuff import FedBuffSettings, fedbuff
-from emulator.protocols.settings import Settings
 from emulator.wiring import plain
 
 DEVICES, SAMPLES, BATCH, ROUNDS, BUFFER = 50, 64, 16, 6, 10

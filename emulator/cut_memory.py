@@ -7,7 +7,8 @@ from emulator.blueprint import Blueprint
 from emulator.learning.models import summary
 from emulator.memory_check import needs
 from emulator.model_rules import cut_findings
-from emulator.protocols.settings import CutWork, LocalWork, Rounds
+from emulator.protocols.base import Rounds
+from emulator.protocols.settings import CutWork, LocalWork
 from emulator.reading import ScenarioError
 from emulator.scenario import Scenario
 

@@ -9,7 +9,7 @@ from emulator.learning.inventory import PARTS, parts
 from emulator.listing import table
 from emulator.memory import Shelf, rounded
 from emulator.nodes import Node
-from emulator.protocols.settings import Rounds
+from emulator.protocols.base import Rounds
 from emulator.rows import Round
 from emulator.scenario import Scenario
 from emulator.simulation import Simulation

@@ -6,8 +6,9 @@ from emulator.learning.codecs import codec_of
 from emulator.learning.codecs.settings import AnyCodec, DropoutCodec
 from emulator.learning.models import ModelSpec, summary
 from emulator.learning.models.signs import non_negative_cuts
+from emulator.protocols.base import Settings
 from emulator.protocols.catalogue import PROTOCOLS
-from emulator.protocols.settings import CutWork, Settings
+from emulator.protocols.settings import CutWork
 
 SIGNED = {"cut_gradient": "gradients", "update_codec": "updates", "weights_codec": "weights"}  # of both signs
 

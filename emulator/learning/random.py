@@ -28,6 +28,11 @@ def choose(seed: int, count: int, of: int, *, again: bool = False) -> list[int]:
     return [int(number) for number in generator.choice(of, size=count, replace=again)]
 
 
+def lognormal(seed: int, sigma: float) -> float:
+    """A factor with median 1 and ``sigma`` of its logarithm, drawn from ``seed``."""
+    return float(np.random.Generator(np.random.PCG64(seed)).lognormal(sigma=sigma))
+
+
 def _encoded(name: str | int) -> str:
     if isinstance(name, str):
         return "str:" + name.replace("\x1b", "\x1b0").replace("\x1f", "\x1b1")

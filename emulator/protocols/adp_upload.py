@@ -15,6 +15,7 @@ from emulator.learning.models import MODELS, ModelSpec
 from emulator.learning.salience import Upload, merge, salience, thin
 from emulator.learning.sgd import LocalSGD, Problem, train
 from emulator.protocols.local_training import local_sgd, start
+from emulator.protocols.policies.cohorts import Cohorts
 from emulator.protocols.settings import LocalTraining
 from emulator.protocols.verbs import Node, Value, World
 
@@ -28,12 +29,14 @@ class AdpUploadSettings(LocalTraining):
     )
 
 
-async def client(world: World, device: Node, weights: Value, how: tuple[LocalSGD, Upload]) -> tuple[Value, Value]:
-    """One device's round: download, train, score, upload; gives filters and mask at the server."""
+async def client(world: World, device: Node, weights: Value, how: tuple[LocalSGD, Upload]) -> tuple[Value, ...]:
+    """One device's round: download, train, score, upload; gives filters and mask at the server, or all without a mask."""
     sgd, upload = how[0].part(device.completeness, device.samples), how[1]
     weights = await world.server.send(weights, to=device, kind="weights")
     seed = world.seed("batches", device.name, world.round)
     trained = await device.compute(train, weights, device.data, seed, sgd=sgd)
+    if upload.whole:
+        return (await device.send(trained, to=world.server, kind="update"),)
     scores = await device.compute(salience, trained, device.data, how=upload)
     sent, mask = await device.compute(thin, trained, scores, how=upload)
     up, which = device.send(sent, to=world.server, kind="update"), device.send(mask, to=world.server, kind="mask")
@@ -52,14 +55,14 @@ async def adp_upload(world: World, problem: Problem, settings: AdpUploadSettings
     """FedAvg's rounds, with an average by filter."""
     sgd = local_sgd(problem, settings)
     upload = replace(Upload(problem, settings.upload_ratio, settings.salience), batch=settings.batch_size)
-    weights = await start(world, problem)
+    weights, cohorts = await start(world, problem), Cohorts(world, settings)
     for _ in range(settings.rounds):
-        cohort = await world.sample(settings.cohort)
-        done = await world.gather({device: client(world, device, weights, (sgd, upload)) for device in cohort})
+        cohort = await cohorts.ask()
+        done = await cohorts.gather({device: client(world, device, weights, (sgd, upload)) for device in cohort})
         samples = tuple(device.samples for device in done)
         if sum(samples):
-            parts = (*(sent for sent, _ in done.values()), *(mask for _, mask in done.values()))
+            parts = [part[0] for part in done.values()] + [mask for part in done.values() for mask in part[1:]]
             weights = await world.server.compute(merge, samples, weights, *parts, how=upload)
             del parts
         del done
-        world.report(weights)
+        world.report(weights, **cohorts.metrics)

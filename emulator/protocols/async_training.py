@@ -109,7 +109,7 @@ class Frozen:
     async def client(self, device: Node, offered: Value, turn: int) -> Parts:
         """The copy after the device's minibatches."""
         seed = self._world.seed("batches", device.name, turn)
-        copy = await taught(self._world, device, (self._front.at(device), offered), (self._split, seed), None)
+        copy = await taught(self._world, device, (self._front.at(device), offered), (self._split, seed))
         return (await self._world.server.compute(end, copy, near=device),)
 
     def whole(self, parts: Parts) -> Parts:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from pydantic import Field
 
-from emulator.protocols.settings import Rounds
+from emulator.protocols.base import Rounds
 from emulator.protocols.staleness import SQUARE_ROOT, Staleness
 from emulator.protocols.verbs import Node, Value, World
 
@@ -30,10 +30,10 @@ class Asynchronous(Rounds):
         """The whole fleet at work."""
         return self.model_copy(update={"rounds": LOOKS * devices, "concurrency": devices})
 
-    def wrong_with(self, devices: int) -> Iterator[str]:
+    def too_many_for(self, fleet: int) -> Iterator[str]:
         """More devices than there are."""
-        if self.concurrency > devices:
-            yield f"concurrency: got {self.concurrency}; expected at most the fleet's {devices} devices"
+        if self.concurrency > fleet:
+            yield f"protocol.concurrency: got {self.concurrency}; expected at most the fleet's {fleet} devices"
 
 
 class Update(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Any
 
 from emulator.learning.models import ModelSpec
 from emulator.protocols.adp_upload import AdpUploadSettings, adp_upload, upload_findings
+from emulator.protocols.base import Settings
 from emulator.protocols.ecofed import EcoFedSettings, ecofed
 from emulator.protocols.elfish import ElfishSettings, elfish, elfish_findings
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
@@ -46,7 +47,6 @@ from emulator.protocols.semi_async import (
     semi_async,
     split_semi_async,
 )
-from emulator.protocols.settings import Settings
 from emulator.protocols.split_learning import SplitLearningSettings, split_learning
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
 from emulator.protocols.splitfed_v2 import SplitFedV2Settings, splitfed_v2

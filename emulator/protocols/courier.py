@@ -9,16 +9,25 @@ from collections.abc import Awaitable
 from typing import Any, NamedTuple
 
 from emulator.learning.codecs import Codec, Shapes, codec_of
-from emulator.learning.coding import decode_update, decode_weights, encode_update, encode_weights, encode_with_feedback
+from emulator.learning.coding import (
+    coding_of,
+    decode_update,
+    decode_weights,
+    encode_update,
+    encode_weights,
+    encode_with_feedback,
+)
+from emulator.learning.sgd import LocalSGD
+from emulator.protocols.policies.cohorts import Cohorts, Watch
 from emulator.protocols.settings import PLAIN, CodedWork
-from emulator.protocols.verbs import Node, Value, World
+from emulator.protocols.verbs import Node, Until, Value, World
 
 
 class Courier:
     """A run's traffic of weights and updates; ``residuals``: what each sender's coding has left out so far, kept there."""
 
-    def __init__(self, world: World, settings: CodedWork) -> None:
-        self.world = world
+    def __init__(self, world: World, settings: CodedWork, cohorts: Cohorts | None = None) -> None:
+        self.world, self.cohorts = world, cohorts
         self.plain = settings.weights_codec == settings.update_codec == PLAIN
         self.feedback = settings.error_feedback
         self.weights: Codec | None = None if settings.weights_codec == PLAIN else codec_of(settings.weights_codec)
@@ -57,6 +66,13 @@ class Offer(NamedTuple):
         return Errand(self, node)
 
     @property
+    def update_bytes(self) -> int:
+        """Bytes of a node's answer, overhead included."""
+        if self.courier.plain:
+            return int(self.weights.nbytes)
+        return sum(sum(coding_of(name, self.courier.update).bits(shape)) for name, shape in self.shapes)
+
+    @property
     def shapes(self) -> Shapes:
         """Names and shapes of the weights."""
         return tuple((name, leaf.shape) for name, leaf in self.weights.spec.tree.items())
@@ -88,9 +104,23 @@ class Errand:
             )
         return self._received
 
+    def until(self, sgd: LocalSGD) -> Until | None:
+        """Until when the node trains to be heard before the round ends; None where it has time for everything."""
+        cohorts = self._offer.courier.cohorts
+        if cohorts is None or (ends_s := cohorts.heard_by(self._node, self._offer.update_bytes)) is None:
+            return None
+        return Until(ends_s, sgd.plan.batches(self._node.samples), lambda count: {"sgd": sgd.first(count)})
+
+    def watch(self) -> Watch | None:
+        """The same for work in minibatches that are asked for one by one."""
+        cohorts = self._offer.courier.cohorts
+        return None if cohorts is None else cohorts.watch(self._node, self._offer.update_bytes)
+
     def bring(self, new: Any, *, kind: str = "update") -> Awaitable[Value]:
         """New weights (a value, or a verb that gives it), at the place that the old ones came from."""
         offer = self._offer
+        if offer.courier.cohorts is not None:
+            offer.courier.cohorts.leaving(self._node)
         if offer.courier.plain:
             return self._node.send(new, to=offer.place, kind=kind)
         return offer.courier.world.spawn(self._bring(new, kind))

@@ -40,11 +40,11 @@ class Buffering(Adding):
         """A buffer each."""
         return -(-self.concurrency // self.buffer)
 
-    def wrong_with(self, devices: int) -> Iterator[str]:
+    def too_many_for(self, fleet: int) -> Iterator[str]:
         """More than there are devices."""
-        yield from super().wrong_with(devices)
-        if self.buffer > devices:
-            yield f"buffer: got {self.buffer}; expected at most the fleet's {devices} devices"
+        yield from super().too_many_for(fleet)
+        if self.buffer > fleet:
+            yield f"protocol.buffer: got {self.buffer}; expected at most the fleet's {fleet} devices"
 
 
 class FedBuffSettings(CodedWork, Buffering):

@@ -6,7 +6,7 @@ With nothing cut a round is FedAvg's, verb by verb.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -18,12 +18,15 @@ from emulator.learning.picking import Picking, changed, pick, untouched
 from emulator.learning.sgd import Problem, train
 from emulator.learning.submodel import Submodel, carve, layers, recover, shape_of
 from emulator.protocols.local_training import local_sgd
+from emulator.protocols.policies.cohorts import Cohorts
 from emulator.protocols.settings import LocalTraining
 from emulator.protocols.verbs import Node, Value, World
 
 
 class PartialTraining(LocalTraining):
     """FedAvg's settings, and how sub-networks travel and are averaged. ``aggregation`` H and P: see ``PartialRounds``."""
+
+    whole_work: ClassVar[str | None] = "stragglers train a part of the model instead"
 
     aggregation: Literal["H", "P"] = Field(
         default="P", description="H: recovered models weigh by trained neurons; P: each parameter by who trained it"
@@ -61,6 +64,7 @@ class PartialRounds:
     def __init__(self, world: World, problem: Problem, settings: PartialTraining, picking: Picking) -> None:
         self.world, self.model, self.settings, self.picking = world, problem.model, settings, picking
         self.sgd = local_sgd(problem, settings)
+        self.cohorts = Cohorts(world, settings)
         self.slowness: dict[
             Node, float
         ] = {}  # seconds that devices trained in the last round, in parts of those predicted
@@ -70,7 +74,7 @@ class PartialRounds:
     async def play(self, weights: Value, subs: Mapping[Node, Submodel], turn: int | None = None) -> Value:
         """A round: the new global weights. ``turn`` keys the draw of neurons; None: one draw a device for all rounds."""
         await self._begin(weights, subs)
-        trained = await self.world.gather({d: self.client(d, weights, sub, turn) for d, sub in subs.items()})
+        trained = await self.cohorts.gather({d: self.client(d, weights, sub, turn) for d, sub in subs.items()})
         self.slowness = {device: part.slowness for device, part in trained.items()}
         return await self._merged(weights, trained)
 

@@ -18,6 +18,7 @@ from emulator.learning.aggregation import average
 from emulator.learning.drift import Controlled, controlled, no_control, scaffold_step
 from emulator.learning.sgd import Problem
 from emulator.protocols.local_training import local_sgd, sparsity, start
+from emulator.protocols.policies.cohorts import Cohorts
 from emulator.protocols.settings import PrunedTraining
 from emulator.protocols.verbs import Node, Value, World
 
@@ -63,12 +64,12 @@ async def client(
 async def scaffold(world: World, problem: Problem, settings: ScaffoldSettings) -> None:
     """Algorithm 1."""
     how = Controlled(local_sgd(problem, settings), settings.option)
-    weights = await start(world, problem)
+    weights, cohorts = await start(world, problem), Cohorts(world, settings)
     control = await world.server.compute(no_control, weights, model=problem.model)
     known, holders = dict[Node, Value](), sum(device.samples > 0 for device in world.devices)
     for _ in range(settings.rounds):
-        cohort = [device for device in await world.sample(settings.cohort) if device.samples]
-        done = await world.gather(
+        cohort = [device for device in await cohorts.ask() if device.samples]
+        done = await cohorts.gather(
             {d: client(world, d, (weights, control, (known[d],) if d in known else ()), how) for d in cohort}
         )
         if done:
@@ -82,4 +83,4 @@ async def scaffold(world: World, problem: Problem, settings: ScaffoldSettings) -
             del mean, change
         seen = await sparsity(world, how.sgd, [update for update, _, _ in done.values()])
         del done
-        world.report(weights, **seen)
+        world.report(weights, **seen, **cohorts.metrics)

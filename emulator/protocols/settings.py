@@ -1,60 +1,17 @@
 """Settings that several protocols share. Each protocol file derives its own; a scenario's ``protocol:`` block is one."""
 
 from collections.abc import Iterator
-from typing import Self
+from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from emulator.learning.codecs import CodecSettings
 from emulator.learning.codecs.settings import PlainCodec
 from emulator.learning.models import ModelSpec
+from emulator.protocols.base import Settings
+from emulator.protocols.round_settings import RoundSettings
 
 PLAIN = PlainCodec(codec="fp32")
-
-
-class Settings(BaseModel):
-    """Frozen, closed, finite: an unknown key, a NaN or a change after the start is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
-
-    @property
-    def reads_validation(self) -> bool:
-        """Whether the protocol's decisions look at the validation split."""
-        return False
-
-    @property
-    def steps(self) -> int:
-        """Rounds in which as much happens as in a synchronous one: so far the clock may run ahead in its place."""
-        return 1
-
-    def wrong_with(self, devices: int) -> Iterator[str]:
-        """What is wrong with these settings for a fleet of so many devices, as ``key: got X; expected Y``."""
-        yield from ()
-
-
-class Rounds(Settings):
-    """What every protocol needs that goes on in rounds; in an asynchronous one a round is an aggregation."""
-
-    rounds: int = Field(ge=1, description="number of rounds (upper bound when a stop is set)")
-
-    def everybody(self, devices: int) -> Self:
-        """The same settings for a short run in which every one of so many devices takes part, to look at what it needs."""
-        return self.model_copy(update={"rounds": 1})
-
-
-class RoundSettings(Rounds):
-    """What every synchronous protocol needs."""
-
-    cohort: int = Field(ge=1, description="devices sampled per round, without replacement")
-
-    def everybody(self, devices: int) -> Self:
-        """One round with the whole fleet."""
-        return self.model_copy(update={"rounds": 1, "cohort": devices})
-
-    def wrong_with(self, devices: int) -> Iterator[str]:
-        """More devices than there are."""
-        if self.cohort > devices:
-            yield f"cohort: got {self.cohort}; expected at most the fleet's {devices} devices"
 
 
 class LocalWork(Settings):
@@ -99,6 +56,9 @@ class CodedWork(LocalWork):
 class CodedTraining(CodedWork, LocalTraining):
     """The same in rounds."""
 
+    whole_work: ClassVar[str | None] = None
+    foresees: ClassVar[bool] = True
+
 
 class CutWork(CodedWork):
     """Training of a model that is cut between devices and server."""
@@ -115,6 +75,9 @@ class CutWork(CodedWork):
 
 class CutTraining(CutWork, CodedTraining):
     """The same in rounds."""
+
+    whole_work: ClassVar[str | None] = "both ends count minibatches"
+    foresees: ClassVar[bool] = False
 
 
 class PrunedTraining(LocalTraining):

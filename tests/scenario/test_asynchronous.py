@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from emulator.cli import main
 from emulator.memory_check import needs
 from emulator.preparation import prepare
+from emulator.protocols.base import Rounds
 from emulator.protocols.catalogue import PROTOCOLS
-from emulator.protocols.settings import Rounds
 from emulator.reading import ScenarioError, read_scenario
 from tests.scenario import worlds
 
