@@ -12,7 +12,7 @@ from emulator.learning.models import build, summary
 from emulator.listing import images, table
 from emulator.memory_check import memory
 from emulator.preparation import Prepared, draw_fleet, prepare, try_network
-from emulator.protocols.round_settings import RoundSettings
+from emulator.protocols.base import Rounds
 from emulator.reading import ScenarioError
 from emulator.rehearsal import first_round
 from emulator.scenario import Scenario
@@ -103,7 +103,7 @@ def _samples(prepared: Prepared) -> None:
 
 def _first_round(scenario: Scenario, plan: Blueprint) -> None:
     """Its bytes and virtual seconds are those of the run."""
-    if not isinstance(plan.settings, RoundSettings):
+    if not isinstance(plan.settings, Rounds):
         return
     try:
         row = first_round(plan, plan.settings)
@@ -128,7 +128,7 @@ def spread_of_first_round(scenario: Scenario, draws: int) -> list[float]:
         seeds = scenario.seeds.model_copy(update={"fleet": scenario.all_seeds.fleet + number})
         plan = prepare(scenario.model_copy(update={"population": population, "seeds": seeds})).plan
         try:
-            if not isinstance(plan.settings, RoundSettings):
+            if not isinstance(plan.settings, Rounds):
                 raise ScenarioError(f"check --draws: got {scenario.protocol_name}; expected a protocol with rounds")
             found.append(first_round(plan, plan.settings).end_ns / 1e9)
         except DecisionMissing:

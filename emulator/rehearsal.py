@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from actors.inline import TimingOnly
 from emulator.blueprint import Blueprint
-from emulator.protocols.round_settings import RoundSettings
+from emulator.protocols.base import Rounds
 from emulator.rows import Round
 from emulator.simulation import Simulation
 
 
-def first_round(plan: Blueprint, settings: RoundSettings) -> Round:
+def first_round(plan: Blueprint, settings: Rounds) -> Round:
     """Raises DecisionMissing where the protocol decides on data, and Unmet where it cannot be planned."""
     watched = replace(plan.observation, accuracy=None, virtual_time_s=None)
     one = replace(plan, settings=settings.model_copy(update={"rounds": 1}), observation=watched)
@@ -19,5 +19,5 @@ def first_round(plan: Blueprint, settings: RoundSettings) -> Round:
 
 def rehearse(plan: Blueprint) -> None:
     """Try the first round of a protocol whose plans may fail. Raises Unmet."""
-    if isinstance(plan.settings, RoundSettings) and plan.settings.plans:
+    if isinstance(plan.settings, Rounds) and plan.settings.plans:
         first_round(plan, plan.settings)

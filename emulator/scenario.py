@@ -33,8 +33,7 @@ from emulator.nearest import unknown
 from emulator.plan_rules import plan_findings
 from emulator.protocols.base import Settings
 from emulator.protocols.catalogue import PROTOCOLS
-from emulator.protocols.round_settings import RoundSettings
-from emulator.protocols.settings import CutTraining
+from emulator.protocols.settings import CutWork
 from emulator.section import Section, wrong
 from emulator.sections import (
     ActorSettings,
@@ -122,8 +121,7 @@ class Scenario(Section):
             if group.cell is not None and group.cell not in self.network.cells:
                 words = unknown(group.cell, self.network.cells, "a cell under network.cells")
                 yield f"devices[{index}].cell: {words}"
-        if isinstance(self.protocol, RoundSettings):
-            yield from self.protocol.too_many_for(self.fleet_size)
+        yield from self.protocol.too_many_for(self.fleet_size)
 
     def _profiles(self) -> list[str]:
         """Every profile that machines here have, once."""
@@ -133,7 +131,7 @@ class Scenario(Section):
     def _completeness_findings(self) -> Iterator[str]:
         """Protocols that split count minibatches at both ends; that a device leaves some out is not built there."""
         for index, group in enumerate(self.devices):
-            if group.completeness is not None and isinstance(self.protocol, CutTraining):
+            if group.completeness is not None and isinstance(self.protocol, CutWork):
                 got = f"devices[{index}].completeness: got {group.completeness.low:g} to {group.completeness.high:g}"
                 yield f"{got}; expected none, as {self.protocol_name} does all of the local work"
 

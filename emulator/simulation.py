@@ -78,7 +78,7 @@ class Simulation:
                 break
             if self.world.reports:
                 self._take_reports()
-                stop = yield from self._tell(self.plan.observation.ahead)
+                stop = yield from self._tell(self.plan.observation.ahead * self.plan.settings.steps)
                 if stop is not None:
                     yield self._stopped(stop)
                     return

@@ -1,6 +1,9 @@
 """What all settings of a protocol have in common."""
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Iterator
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Settings(BaseModel):
@@ -35,3 +38,22 @@ class Settings(BaseModel):
     def plans(self) -> bool:
         """Whether a round's plan may fail (``Unmet``): the first one is then tried before the run."""
         return False
+
+    @property
+    def steps(self) -> int:
+        """Rounds in which as much happens as in a synchronous one: so far the clock may run ahead in its place."""
+        return 1
+
+    def too_many_for(self, fleet: int) -> Iterator[str]:
+        """What is wrong with these settings for a fleet of so many devices, as ``key.path: got X; expected Y``."""
+        yield from ()
+
+
+class Rounds(Settings):
+    """What every protocol needs that goes on in rounds; in an asynchronous one a round is an aggregation."""
+
+    rounds: int = Field(ge=1, description="number of rounds (upper bound when a stop is set)")
+
+    def everybody(self, devices: int) -> Self:
+        """The same settings for a short run in which every one of so many devices takes part, to look at what it needs."""
+        return self.model_copy(update={"rounds": 1})

@@ -19,14 +19,14 @@ from emulator.learning.coding import (
 )
 from emulator.learning.sgd import LocalSGD
 from emulator.protocols.policies.cohorts import Cohorts, Watch
-from emulator.protocols.settings import PLAIN, CodedTraining
+from emulator.protocols.settings import PLAIN, CodedWork
 from emulator.protocols.verbs import Node, Until, Value, World
 
 
 class Courier:
     """A run's traffic of weights and updates; ``residuals``: what each sender's coding has left out so far, kept there."""
 
-    def __init__(self, world: World, settings: CodedTraining, cohorts: Cohorts | None = None) -> None:
+    def __init__(self, world: World, settings: CodedWork, cohorts: Cohorts | None = None) -> None:
         self.world, self.cohorts = world, cohorts
         self.plain = settings.weights_codec == settings.update_codec == PLAIN
         self.feedback = settings.error_feedback
@@ -36,25 +36,30 @@ class Courier:
 
     async def offer(self, weights: Value, place: Node | None = None, *, turn: int = 0) -> "Offer":
         """Weights at a place (the server unless told), ready to be taken; ``turn``: of several from one place in a round."""
-        place = place or self.world.server
-        seed, coded = self.seed(place, turn), None
+        place, coded = place or self.world.server, None
+        names = (self.world.round, *((turn,) if turn else ()))
+        seed = self.seed(place, names)
         if self.weights is not None:
             coded = await place.compute(encode_weights, weights, seed, codec=self.weights)
-        return Offer(self, place, weights, coded, turn)
+        return Offer(self, place, weights, coded, seed, names)
 
-    def seed(self, node: Node, turn: int) -> int:
+    def seed(self, node: Node, names: tuple[int, ...]) -> int:
         """Of what a node encodes."""
-        return self.world.seed("coded", node.name, self.world.round, *((turn,) if turn else ()))
+        return self.world.seed("coded", node.name, *names)
 
 
 class Offer(NamedTuple):
-    """Weights at a place, and what goes over the network in their stead."""
+    """Weights at a place, and what goes over the network in their stead, encoded with a seed.
+
+    ``names`` key what is random on those that take them: the round and turn, unless told otherwise.
+    """
 
     courier: Courier
     place: Node
     weights: Value
     coded: Value | None
-    turn: int
+    seed: int
+    names: tuple[int, ...]
 
     def to(self, node: Node) -> "Errand":
         """One receiver's part."""
@@ -94,8 +99,9 @@ class Errand:
             self._received = await offer.place.send(offer.weights, to=self._node, kind="weights")
         else:
             coded = offer.place.send(offer.coded, to=self._node, kind="weights")
-            seed = offer.courier.seed(offer.place, offer.turn)
-            self._received = await self._node.compute(decode_weights, coded, seed, codec=codec, shapes=offer.shapes)
+            self._received = await self._node.compute(
+                decode_weights, coded, offer.seed, codec=codec, shapes=offer.shapes
+            )
         return self._received
 
     def until(self, sgd: LocalSGD) -> Until | None:
@@ -121,7 +127,7 @@ class Errand:
 
     async def _bring(self, new: Any, kind: str) -> Value:
         offer, node, courier = self._offer, self._node, self._offer.courier
-        seed, left = courier.seed(node, offer.turn), None
+        seed, left = courier.seed(node, offer.names), None
         if courier.feedback:
             before = [courier.residuals[node.name]] if node.name in courier.residuals else []
             coded, left = await node.compute(

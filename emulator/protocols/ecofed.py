@@ -23,7 +23,7 @@ from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end, halves, sizes
 from emulator.learning.suffix import average_layers
 from emulator.protocols.local_training import start
-from emulator.protocols.policies.cohorts import Cohorts
+from emulator.protocols.policies.cohorts import Cohorts, Watch
 from emulator.protocols.replay_period import Replaying, Schedule
 from emulator.protocols.split_cuts import at_cut, at_cuts, cuts_of
 from emulator.protocols.split_training import split_of, upward
@@ -63,20 +63,38 @@ async def update(
 
     None where a deadline leaves no time for a single minibatch.
     """
-    (front, back), world, sent = parts, cohorts.world, list[Value]()
+    world, sent = cohorts.world, list[Value]()
     seed, watch = world.seed("batches", device.name, world.round), cohorts.watch(device, 0)
+    copy = await taught(world, device, parts, (split, seed), (sent, watch))
+    if not sent:
+        return None
+    entry = await world.server.compute(keep, seed, *sent, near=device)
+    return await world.server.compute(end, copy, near=device), entry
+
+
+async def taught(
+    world: World,
+    device: Node,
+    parts: tuple[Value, Value],
+    which: tuple[Split, int],
+    how: tuple[list[Value] | None, Watch | None] = (None, None),
+) -> Value:
+    """The server's copy of a back, as a half, after what a device sends, in the order of a seed, while there is time.
+
+    ``how``: what collects all that was sent, and what watches the time.
+    """
+    (front, back), (split, seed), (sent, watch) = parts, which, how
     copy = await world.server.compute(begin, back, near=device, split=split, back=True)
     for number, size in enumerate(sizes(split.plan, device.samples)):
         if watch is not None and watch.over():
             break
         smashed, labels = await device.compute(smash, front, device.data, seed, number, split=split, size=size)
         up, names = upward(world, device, smashed, labels)
-        sent += [await up, await names]
-        copy = await world.server.compute(learn, copy, *sent[-2:], seed, number, near=device, split=split)
-    if not sent:
-        return None
-    entry = await world.server.compute(keep, seed, *sent, near=device)
-    return await world.server.compute(end, copy, near=device), entry
+        both = [await up, await names]
+        copy = await world.server.compute(learn, copy, *both, seed, number, near=device, split=split)
+        if sent is not None:
+            sent += both
+    return copy
 
 
 async def rest(world: World, near: Node, parts: tuple[Value, Value], split: Split) -> Value:

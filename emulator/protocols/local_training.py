@@ -8,11 +8,11 @@ from emulator.learning.sgd import LocalSGD, Problem, train
 from emulator.learning.shards import Plan
 from emulator.protocols.courier import Offer
 from emulator.protocols.policies.cohorts import Cohorts
-from emulator.protocols.settings import LocalTraining, PrunedTraining
+from emulator.protocols.settings import LocalWork, PrunedTraining
 from emulator.protocols.verbs import Node, Value, World
 
 
-def local_sgd(problem: Problem, settings: LocalTraining, *, mu: float = 0.0) -> LocalSGD:
+def local_sgd(problem: Problem, settings: LocalWork, *, mu: float = 0.0) -> LocalSGD:
     """The device's step, from a scenario's settings."""
     plan = Plan(settings.batch_size, settings.local_epochs or 1, settings.local_steps)
     threshold = settings.prune_threshold if isinstance(settings, PrunedTraining) else 0.0
@@ -43,9 +43,8 @@ async def worked(world: World, device: Node, offer: Offer, sgd: LocalSGD) -> tup
     """The same; gives also the number of minibatches that it did."""
     errand = offer.to(device)
     weights = await errand.take()
-    names: tuple[str | int, ...] = ("batches", device.name, world.round, *((offer.turn,) if offer.turn else ()))
-    sgd = sgd.part(device.completeness, device.samples)
-    work = device.compute(train, weights, device.data, world.seed(*names), sgd=sgd, until=errand.until(sgd))
+    seed, sgd = world.seed("batches", device.name, *offer.names), sgd.part(device.completeness, device.samples)
+    work = device.compute(train, weights, device.data, seed, sgd=sgd, until=errand.until(sgd))
     update = await work
     done = sgd.plan.batches(device.samples) if work.pieces is None else work.pieces
     return await errand.bring(update), done

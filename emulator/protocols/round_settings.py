@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from emulator.protocols.base import Settings
+from emulator.protocols.base import Rounds
 from emulator.protocols.policies.settings import (
     Deadline,
     Endings,
@@ -17,7 +17,7 @@ from emulator.protocols.policies.settings import (
 )
 
 
-class RoundSettings(Settings):
+class RoundSettings(Rounds):
     """What every synchronous protocol needs. One that cannot do with a policy says why."""
 
     whole_rounds: ClassVar[str | None] = None  # why a round must wait for all
@@ -25,10 +25,13 @@ class RoundSettings(Settings):
     own_sampling: ClassVar[str | None] = None  # why nobody else chooses the cohort
     foresees: ClassVar[bool] = False  # a device's round time can be predicted
 
-    rounds: int = Field(ge=1, description="number of rounds (upper bound when a stop is set)")
     cohort: int = Field(ge=1, description="devices that a round trains with, without replacement")
     sampling: Sampling = Field(default=RandomSampling(), description="who is asked")
     ending: Endings = Field(default=WaitForAll(), description="when a round ends, and who counts")
+
+    def everybody(self, devices: int) -> Self:
+        """One round with the whole fleet."""
+        return self.model_copy(update={"rounds": 1, "cohort": devices})
 
     def too_many_for(self, fleet: int) -> Iterator[str]:
         """What is wrong with these settings for a fleet of so many devices, as ``key.path: got X; expected Y``."""

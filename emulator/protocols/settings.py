@@ -8,12 +8,13 @@ from pydantic import Field, model_validator
 from emulator.learning.codecs import CodecSettings
 from emulator.learning.codecs.settings import PlainCodec
 from emulator.learning.models import ModelSpec
+from emulator.protocols.base import Settings
 from emulator.protocols.round_settings import RoundSettings
 
 PLAIN = PlainCodec(codec="fp32")
 
 
-class LocalTraining(RoundSettings):
+class LocalWork(Settings):
     """Local minibatch SGD on the device: ``local_epochs`` passes over the local data, or ``local_steps`` minibatches."""
 
     local_epochs: int | None = Field(default=None, ge=1, description="passes over the local data (default 1)")
@@ -30,11 +31,12 @@ class LocalTraining(RoundSettings):
         return self
 
 
-class CodedTraining(LocalTraining):
-    """Local training whose weights and updates may be coded on their way (``courier.py``)."""
+class LocalTraining(LocalWork, RoundSettings):
+    """Local minibatch SGD in rounds."""
 
-    whole_work: ClassVar[str | None] = None
-    foresees: ClassVar[bool] = True
+
+class CodedWork(LocalWork):
+    """Local work whose weights and updates may be coded on their way (``courier.py``)."""
 
     weights_codec: CodecSettings = Field(default=PLAIN, description="codec of weights on their way to those that train")
     update_codec: CodecSettings = Field(
@@ -51,11 +53,15 @@ class CodedTraining(LocalTraining):
         return self
 
 
-class CutTraining(CodedTraining):
-    """Training of a model that is cut between devices and server."""
+class CodedTraining(CodedWork, LocalTraining):
+    """The same in rounds."""
 
-    whole_work: ClassVar[str | None] = "both ends count minibatches"
-    foresees: ClassVar[bool] = False
+    whole_work: ClassVar[str | None] = None
+    foresees: ClassVar[bool] = True
+
+
+class CutWork(CodedWork):
+    """Training of a model that is cut between devices and server."""
 
     @property
     def one_cut(self) -> str | None:
@@ -65,6 +71,13 @@ class CutTraining(CodedTraining):
     def wrong_at(self, model: ModelSpec, cut: int) -> Iterator[str]:
         """What is wrong with these settings for a model at a cut, as ``key.path: got X; expected Y``."""
         yield from ()
+
+
+class CutTraining(CutWork, CodedTraining):
+    """The same in rounds."""
+
+    whole_work: ClassVar[str | None] = "both ends count minibatches"
+    foresees: ClassVar[bool] = False
 
 
 class PrunedTraining(LocalTraining):

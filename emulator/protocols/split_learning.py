@@ -32,7 +32,8 @@ class SplitLearningSettings(PipelinedTraining):
 async def take_turn(world: World, device: Node, parts: tuple[Offer, Value], split: Split) -> tuple[Value, Value]:
     """One device's turn: gives the front's weights and the back, both at the server."""
     errand = parts[0].to(device)
-    mine, back = await minibatches(world, device, (await received(device, errand, split), parts[1]), split)
+    which = (split, world.seed("batches", device.name, world.round))
+    mine, back = await minibatches(world, device, (await received(device, errand, split), parts[1]), which)
     return await errand.bring(await device.compute(end, mine), kind="weights"), back
 
 

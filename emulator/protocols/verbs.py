@@ -1,6 +1,6 @@
 """What a protocol may use, as types: the world, its nodes and their two verbs."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 K = TypeVar("K")
@@ -155,8 +155,8 @@ class World(Protocol):
     def seed(self, *names: str | int) -> int:
         """A seed keyed by who and what."""
 
-    async def sample(self, count: int) -> Sequence[Node]:
-        """Devices drawn for this round."""
+    async def sample(self, count: int, *, busy: Collection[Node] | None = None) -> Sequence[Node]:
+        """Devices drawn for this round; with ``busy``, one of several draws in it, among those that are not busy."""
 
     def gather(
         self, clients: Mapping[K, Coroutine[Any, Any, V]], *, first: int | None = None, within_s: float | None = None
@@ -171,6 +171,9 @@ class World(Protocol):
 
     def mailbox(self) -> "Mailbox":
         """A queue between clients and a server loop."""
+
+    def took_part(self, asked: Iterable[Node], finished: Mapping[Node, float]) -> None:
+        """Devices asked in this round, and those whose work was kept, with seconds; of gathered ones the records know."""
 
     def report(self, *weights: Value, **metrics: Value) -> None:
         """End the round with these weights, whole or in parts, and with figures: plain numbers, or values of one number."""
