@@ -12,3 +12,8 @@ class Settings(BaseModel):
     def reads_validation(self) -> bool:
         """Whether the protocol's decisions look at the validation split."""
         return False
+
+    @property
+    def decides_by(self) -> str:
+        """The setting for which decisions look at data, as ``key: got X``; empty: nothing is looked at, so far as is known."""
+        return ""

@@ -35,6 +35,7 @@ class CodedTraining(LocalTraining):
 
     whole_work: ClassVar[str | None] = None
     foresees: ClassVar[bool] = True
+    no_figures: ClassVar[str | None] = None
 
     weights_codec: CodecSettings = Field(default=PLAIN, description="codec of weights on their way to those that train")
     update_codec: CodecSettings = Field(
@@ -56,6 +57,7 @@ class CutTraining(CodedTraining):
 
     whole_work: ClassVar[str | None] = "both ends count minibatches"
     foresees: ClassVar[bool] = False
+    no_figures: ClassVar[str | None] = RoundSettings.no_figures
 
     @property
     def one_cut(self) -> str | None:
