@@ -19,7 +19,7 @@ from emulator.learning.sgd import Problem, train
 from emulator.learning.submodel import Submodel, carve, layers, recover, shape_of
 from emulator.protocols.local_training import local_sgd
 from emulator.protocols.policies.cohorts import Cohorts
-from emulator.protocols.policies.figures import OnDevices
+from emulator.protocols.policies.figures import OnDevices, whole
 from emulator.protocols.settings import LocalTraining
 from emulator.protocols.verbs import Node, Value, World
 
@@ -75,7 +75,7 @@ class PartialRounds:
 
     async def ask(self, weights: Value) -> list[Node]:
         """The round's devices."""
-        return await self.cohorts.ask(lambda device: self.world.server.send(weights, to=device, kind="weights"))
+        return await self.cohorts.ask(whole(self.world, weights))
 
     async def play(self, weights: Value, subs: Mapping[Node, Submodel], turn: int | None = None) -> Value:
         """A round: the new global weights. ``turn`` keys the draw of neurons; None: one draw a device for all rounds."""
@@ -122,10 +122,10 @@ class PartialRounds:
             part = await server.compute(carve, weights, kept, near=device, model=self.model)
             return await server.send(part, to=device, kind="weights")
         held = self.cohorts.held(device)
-        whole = server.send(weights, to=device, kind="weights") if held is None else held
+        all_of_it = server.send(weights, to=device, kind="weights") if held is None else held
         mask = await server.compute(tell, kept, near=device, sub=sub)
         there = await device.compute(told, server.send(mask, to=device, kind="mask"), sub=sub)
-        return await device.compute(carve, whole, there, model=self.model)
+        return await device.compute(carve, all_of_it, there, model=self.model)
 
     async def _merged(self, weights: Value, trained: Mapping[Node, Trained]) -> Value:
         """The new global weights; those that were, where nobody has any sample."""

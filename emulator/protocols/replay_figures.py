@@ -1,7 +1,7 @@
 """What EcoFed's server knows of its devices: smashed data and labels that they sent, in its replay buffer.
 
 Ours: a device's figure (``policies/``) is that of the present back on its entry, computed at the server; nothing is sent. A
-device without an entry is not known yet. After a round it is looked at when the next cohort is chosen, with the weights of then.
+device without an entry is not known yet. It is looked at when the next cohort is chosen, with the weights of then.
 """
 
 from emulator.learning.figures import stored_figure

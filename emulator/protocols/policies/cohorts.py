@@ -97,8 +97,8 @@ class Cohorts:
         """The round's weights on a device that was sent them ahead of it; told once."""
         return None if self.figures is None else self.figures.held.pop(device, None)
 
-    async def received(self, device: Node, here: Value) -> None:
-        """A device has what it is going to train: the policy may have it look at it first."""
+    async def received(self, device: Node, here: Any) -> None:
+        """A device has what it is going to train (or a verb gives it): the policy may have it look at it first."""
         if self.figures is not None:
             await self.figures.received(device, here)
 
@@ -106,9 +106,10 @@ class Cohorts:
         """The results of those that count, in the given order; the others are cut off."""
         began, took = self.world.now, dict[Node, float]()
         length = self._length_s(list(clients))
-        if (profiling_s := self.choice.profiling_s) is not None:
+        profiling_s = self.choice.profiling_s
+        if profiling_s is not None:
             length = profiling_s if isfinite(profiling_s) else None
-        self.ends_s = None if length is None else began + length
+        self.ends_s = None if length is None or profiling_s is not None else began + length
         timed = {device: self._timed(client, device, took) for device, client in self._delayed(clients).items()}
         done = await self.world.gather(timed, first=self._first(), within_s=length)
         self._note_uploads(began, {device: took[device] for device in done})

@@ -1,4 +1,4 @@
-"""Where policies' figures of devices come from: one number a device, which is computed and sent as anything else is."""
+"""Where policies' figures of devices come from: one number a device, which is computed and sent as all else is."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -10,6 +10,11 @@ from emulator.protocols.verbs import Node, Value, World
 
 K = TypeVar("K")
 Take = Callable[[Node], Awaitable[Value]]  # how a round's weights come to a device
+
+
+def whole(world: World, weights: Value) -> Take:
+    """As they are."""
+    return lambda device: world.server.send(weights, to=device, kind="weights")
 
 
 class Figures:
@@ -29,7 +34,7 @@ class Figures:
         """The figure that a device's last round left at the server."""
         return await self.probe(device)
 
-    async def received(self, device: Node, here: Value) -> None:
+    async def received(self, device: Node, here: Any) -> None:
         """A device has the weights that it is going to train."""
 
     async def finished(self, device: Node) -> None:
@@ -62,7 +67,7 @@ class OnDevices(Figures):
         """What came; asked for once."""
         return self._latest.pop(device, None)
 
-    async def received(self, device: Node, here: Value) -> None:
+    async def received(self, device: Node, here: Any) -> None:
         """The forward pass, where the policy learns from rounds; the number leaves."""
         if self._sampling.beside and device.samples:
             self._sending[device] = await self._told(device, here)
@@ -72,7 +77,7 @@ class OnDevices(Figures):
         if device in self._sending:
             self._latest[device] = await self._sending.pop(device)
 
-    async def _told(self, device: Node, here: Value) -> Awaitable[Value]:
+    async def _told(self, device: Node, here: Any) -> Awaitable[Value]:
         wanted, seed = self._sampling.figure, self._world.seed("figure", device.name, self._world.round)
         number = await device.compute(figure, here, device.data, seed, problem=self._problem, wanted=wanted)
         return device.send(number, to=self._world.server, kind="control")

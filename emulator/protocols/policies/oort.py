@@ -16,7 +16,7 @@ device received, on all its data, by a forward pass of its own (the paper's come
 
 from collections.abc import Callable, Mapping, Sequence
 from math import floor, inf, isfinite, log, sqrt
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from emulator.learning.random import choose_by
 from emulator.protocols.policies.choosing import RandomChoice
@@ -58,7 +58,10 @@ class Pacer:
         return quantile(durations, share) if share < 1 else inf
 
 
-def utilities(known: Mapping[Node, Seen], number: int, preferred_s: float, sampling: OortSampling) -> dict[Node, float]:
+K = TypeVar("K")
+
+
+def utilities(known: Mapping[K, Seen], number: int, preferred_s: float, sampling: OortSampling) -> dict[K, float]:
     """``Util`` of known devices in round ``number``, without fairness."""
     if not known:
         return {}
