@@ -51,6 +51,7 @@ class Round(NamedTuple):
     joules: dict[str, float] | None = (
         None  # drawn by all devices until the round's end, by kind; None: not all tell powers
     )
+    per_label: tuple[float | None, ...] | None = None  # test accuracy of each label
 
 
 class Decision(NamedTuple):

@@ -20,6 +20,7 @@ from emulator.progress import Progress
 from emulator.provenance import provenance
 from emulator.reading import ScenarioError
 from emulator.records import Header, RunFolder, new_folder, read_decisions
+from emulator.roll import Member
 from emulator.rows import Decision
 from emulator.scenario import Scenario
 from emulator.simulation import Message, Simulation
@@ -148,6 +149,10 @@ def _header(scenario: Scenario, options: RunOptions, prepared: Prepared, decisio
         target_accuracy=scenario.stop.accuracy,
         stop_ignored=ignored,
         cells={device.name: device.cell or device.profile.name for device in prepared.plan.devices},
+        fleet=tuple(
+            Member(device.name, device.profile.name, device.cell, samples)
+            for device, samples in zip(prepared.plan.devices, prepared.plan.samples, strict=True)
+        ),
         resolved=scenario.resolved(),
         provenance=provenance(),
     )

@@ -300,8 +300,14 @@ class UnknownProtocol(ValueError):
 
 def shipped(name: str) -> Path | None:
     """The file of a scenario that ships with the platform, by its bare name; None when there is none."""
-    path = scenarios_folder() / f"{name}.yaml"
-    return path if path.is_file() else None
+    return next((path for path in shipped_files() if path.stem == name), None)
+
+
+def shipped_files() -> list[Path]:
+    """All scenarios that ship with the platform: those of studies lie in folders of their own."""
+    folder = scenarios_folder()
+    studies = (path for path in sorted(folder.glob("*/*.yaml")) if path.parent.name != "fleets")
+    return [*sorted(folder.glob("*.yaml")), *studies]
 
 
 def scenarios_folder() -> Path:

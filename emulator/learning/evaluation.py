@@ -21,6 +21,7 @@ class Score(NamedTuple):
     correct: Tensor
     loss: Tensor
     samples: int
+    labels: Tensor  # int64 [2, classes]: correct answers and samples of each label
 
 
 def evaluate(shard: Shard, *parts: Weights, problem: Problem) -> Score:
@@ -30,8 +31,9 @@ def evaluate(shard: Shard, *parts: Weights, problem: Problem) -> Score:
     with torch.no_grad(), bound(problem.model, weights, training=False) as model:
         logits = torch.cat([model(problem.normalise(images)) for images in shard.images.split(size)])
         loss = functional.cross_entropy(logits, shard.labels, reduction="sum")
-        correct = (logits.argmax(1) == shard.labels).sum()
-    return Score(correct, loss, len(shard.labels))
+        right = logits.argmax(1) == shard.labels
+        each = functional.one_hot(shard.labels, logits.shape[1])
+    return Score(right.sum(), loss, len(shard.labels), torch.stack([each[right].sum(0), each.sum(0)]))
 
 
 def validated(shard: Shard, *parts: Weights, problem: Problem) -> Tensor:

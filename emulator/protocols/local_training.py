@@ -55,10 +55,11 @@ async def worked(world: World, device: Node, offer: Offer, sgd: LocalSGD) -> tup
 
 def nominal(weights: Value, sgd: LocalSGD) -> Callable[[Node], float]:
     """Seconds that a device's round takes by profile and channel: alone on its link, with nothing coded."""
+    shapes = weights.spec  # alone: the value itself would live as long as the run
 
     def seconds(device: Node) -> float:
-        way, bits = device.channel(), 8 * weights.nbytes
-        training = device.predict(train, weights, device.data, 0, sgd=sgd).seconds
+        way, bits = device.channel(), 8 * shapes.nbytes
+        training = device.predict(train, shapes, device.data, 0, sgd=sgd).seconds
         return float(training + bits / way.downlink_bps + bits / way.uplink_bps + 2 * way.latency_s)
 
     return seconds

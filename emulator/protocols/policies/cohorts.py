@@ -182,6 +182,7 @@ class Cohorts:
         try:
             if seconds < inf:  # else nobody's time is known yet: at once
                 await self.world.gather({}, within_s=seconds)
+                await self.world.gather({})  # those who end in that very instant end first
             return await client
         finally:
             client.close()  # it may never have started

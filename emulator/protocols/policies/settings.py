@@ -21,9 +21,7 @@ class GivenSampling(SamplingSettings):
     """Told round by round, to repeat what another policy chose; a device that is away is left out."""
 
     name: Literal["given"]
-    cohorts: tuple[tuple[int, ...], ...] = Field(
-        min_length=1, description="device numbers, one list a round", strict=False
-    )
+    cohorts: list[list[Annotated[int, Field(ge=0)]]] = Field(description="device numbers, one list a round")
 
 
 Sampling = Annotated[
