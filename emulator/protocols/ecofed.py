@@ -117,6 +117,7 @@ async def update_round(world: World, parts: tuple[Fronts, Value], buffer: Buffer
     (fronts, back), split = parts, course.split
     course.figures.parts = fronts[split.cut], back
     cohort = [device for device in await course.cohorts.ask() if device.samples]
+    course.figures.parts = None  # a name would keep them until devices are asked again
     if course.settings.setup == "charge":  # else they were there ahead of the run
         missing = [device for device in cohort if device.name not in course.installed]
         course.installed.update(await install(world, fronts, missing))

@@ -80,7 +80,7 @@ def test_coded_weights_come_down_once_too() -> None:
 
 
 def test_the_time_of_asking() -> None:
-    """0.01922 s down, a forward pass, 4 us up (4 bytes at 8 Mbit/s); only then does a round begin, with an upload of 0.03844 s."""
+    """0.01922 s down, a forward pass, 4 us up (4 bytes at 8 Mbit/s); then the round, 0.03844 s up."""
     groups = fleet(6, flop_per_s=1e15)
     played = play(world({"d": 6}, groups))
     for row in played.rounds:

@@ -1,4 +1,4 @@
-"""Sampling policies with the protocols: they run, hash alike on Ray, replay on the clock alone; EcoFed's server knows by itself."""
+"""Sampling policies and protocols: they run, hash alike on Ray, replay without tensors; EcoFed's server knows by itself."""
 
 from dataclasses import replace
 from typing import Any
@@ -25,12 +25,13 @@ from emulator.protocols.fednova import FedNovaSettings, fednova
 from emulator.protocols.heterofl import HeteroFLSettings, heterofl
 from emulator.protocols.local_loss import LocalLossSettings, local_loss
 from emulator.protocols.parallel_split import ParallelSplitSettings, parallel_split
+from emulator.protocols.policies.sampling import OortSampling, PowerOfChoice
 from emulator.protocols.scaffold import ScaffoldSettings, scaffold
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
 from emulator.protocols.splitfed_v2 import SplitFedV2Settings, splitfed_v2
 from emulator.world import DecisionMissing
 from tests.ray_worlds import on_cluster, on_ray, same
-from tests.worlds import CNN, MLP, Played, fleet, plan, play, time_only
+from tests.worlds import CNN, MLP, Played, fleet, living_handles, plan, play, time_only
 
 CUT = Problem(CNN.model, CNN.normalise, cut=2)
 GATED = Problem(replace(CNN.model, name="cnn_gated"), CNN.normalise)
@@ -100,6 +101,14 @@ def test_static_tiers_go_with_every_protocol_that_samples(protocol: str) -> None
         assert len({name >= "device-0003" for name in row.cohort}) == 1
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("protocol", ["fedavg", "elfish", "ecofed"])
+def test_nothing_is_kept_for_longer_than_it_is_of_use(protocol: str, policy: str) -> None:
+    """Handles that live at the end of a round do not grow: a number for each device of a cohort, at most."""
+    alive = living_handles(world(protocol, policy, rounds=9))
+    assert max(alive[-3:]) <= max(alive[1:4]) + 2 * (protocol == "ecofed") * 6
+
+
 @on_cluster
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("protocol", ["fedavg", "elfish", "ecofed"])
@@ -122,9 +131,8 @@ def test_ecofed_s_figures_cost_no_traffic(policy: str) -> None:
 
 def test_ecofed_explores_devices_without_an_entry() -> None:
     """pow-d with all six as candidates: no entry is an infinite loss, so three update rounds of two fill the buffer."""
-    settings = EcoFedSettings(
-        rounds=6, cohort=2, learning_rate=0.1, replay_period=1, sampling={"name": "power_of_choice", "d": 6}
-    )
+    given: dict[str, Any] = {"rounds": 6, "cohort": 2, "learning_rate": 0.1, "replay_period": 1}
+    settings = EcoFedSettings(**given, sampling=PowerOfChoice(name="power_of_choice", d=6))
     played = play(plan(ecofed, settings, GROUPS, problem=CUT))
     assert {name for row in played.rounds[:3] for name in row.cohort} == {f"device-{n:04d}" for n in range(6)}
     counts = [len([e for e in played.events if e.kind == "stored_figure" and e.round == n]) for n in range(1, 7)]
@@ -142,7 +150,7 @@ def test_a_stored_figure_by_hand() -> None:
         5,
     )
     for of in ("loss", "rms"):
-        found = stored_figure(back, stored, split=split, wanted=Figure(of))  # type: ignore[arg-type]
+        found = stored_figure(back, stored, split=split, wanted=Figure(of))
         assert float(found) == pytest.approx(2.302585)
     assert float(stored_figure(back, stored, split=split, wanted=Figure("accuracy"))) == 1.0  # class 0 comes first
 
@@ -163,6 +171,6 @@ def test_elfish_candidates_that_train_all_get_the_weights_once() -> None:
 def test_a_loss_is_no_part_of_a_device_s_slowness() -> None:
     """Helios' speeds see training alone: with Oort's forward pass ahead of it, devices are as fast as predicted."""
     settings: dict[str, Any] = {"rounds": 4, "cohort": 6, "learning_rate": 0.1, "slowest": 1}
-    told = play(plan(elfish, ElfishSettings(**settings, sampling={"name": "oort"}), GROUPS))
+    told = play(plan(elfish, ElfishSettings(**settings, sampling=OortSampling(name="oort")), GROUPS))
     plain = play(plan(elfish, ElfishSettings(**settings), GROUPS))
     assert [row.metrics["pace_s"] for row in told.rounds] == [row.metrics["pace_s"] for row in plain.rounds]

@@ -13,7 +13,7 @@ from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.policies.tifl import change_probs, tiers_of
 from tests.worlds import Played, fleet, plan, play, time_only
 
-# The MLP has 64 x 128 + 128 + 128 x 10 + 10 = 9610 weights, 38,440 bytes: 0.01922 s down at 16 Mbit/s; up 0.03844 s at 8 Mbit/s,
+# The MLP has 64 x 128 + 128 + 128 x 10 + 10 = 9610 weights, 38,440 bytes: 0.01922 s down at 16 Mbit/s; up 0.03844 s at 8,
 # 0.07688 s at 4 and 0.15376 s at 2. Processors are so fast that training takes no time.
 DOWN_S, UP_S = 0.01922, 0.03844
 FAST: dict[str, Any] = {"flop_per_s": 1e15}
@@ -41,7 +41,7 @@ def seconds(played: Played) -> list[float]:
 
 def test_tiers_of_equal_size_by_hand() -> None:
     """Seven devices in three tiers: 3, 2 and 2; equal ones keep their order."""
-    latencies: Any = {"a": 5.0, "b": 1.0, "c": 3.0, "d": 1.0, "e": 9.0, "f": 2.0, "g": 4.0}
+    latencies = {"a": 5.0, "b": 1.0, "c": 3.0, "d": 1.0, "e": 9.0, "f": 2.0, "g": 4.0}
     assert tiers_of(latencies, 3) == [["b", "d", "f"], ["c", "g"], ["a", "e"]]
 
 
@@ -79,7 +79,7 @@ def test_who_is_never_within_t_max_is_a_drop_out() -> None:
     played = time_only(world({"tiers": 2, "t_max_s": 0.15, "profiling_rounds": 2}, rounds=10))
     assert seconds(played)[:2] == pytest.approx([0.15, 0.15], abs=1e-9)
     assert {frozenset(cohort) for cohort in asked(played)[2:]} == {frozenset({0, 1}), frozenset({4, 5})}
-    assert [row.finished for row in played.rounds][0] == tuple(f"device-000{n}" for n in (0, 1, 4, 5))
+    assert played.rounds[0].finished == tuple(f"device-000{n}" for n in (0, 1, 4, 5))
 
 
 def test_a_tier_that_is_away_is_not_drawn() -> None:

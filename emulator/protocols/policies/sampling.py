@@ -56,15 +56,14 @@ class TiflSampling(SamplingSettings):
     selection: Literal["static", "adaptive"] = Field(
         default="static", description="probabilities of tiers: as given, or by their accuracies (Algorithm 2)"
     )
-    probabilities: tuple[Share, ...] | None = Field(
-        default=None, strict=False, description="static: of each tier, the fastest first; absent: all alike"
+    probabilities: list[Share] | None = Field(
+        default=None, description="static: of each tier, the fastest first; absent: all alike"
     )
     interval: int | None = Field(
         default=None, ge=1, description="adaptive: I, rounds between looks at accuracies; absent: tiers (ours)"
     )
-    credits: tuple[int, ...] | None = Field(
+    credits: list[Annotated[int, Field(ge=0)]] | None = Field(
         default=None,
-        strict=False,
         description="adaptive: rounds of each tier; absent: rounds / tiers, rounded up (ours)",
     )
     evaluators: int | None = Field(
@@ -100,8 +99,6 @@ class TiflSampling(SamplingSettings):
                 raise ValueError(f"{key}: got {len(given)}; expected one for each of {self.tiers} tiers")
         if self.probabilities is not None and not isclose(sum(self.probabilities), 1, abs_tol=1e-6):
             raise ValueError(f"probabilities: got a sum of {sum(self.probabilities):g}; expected 1")
-        if self.credits is not None and min(self.credits) < 0:
-            raise ValueError(f"credits: got {min(self.credits)}; expected 0 or more")
         return self
 
     def wrong_for(self, asked: int, rounds: int) -> Iterator[str]:

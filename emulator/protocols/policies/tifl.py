@@ -14,6 +14,7 @@ have test data), weighted by samples: those that evaluate are sent the weights, 
 
 from collections.abc import Mapping, Sequence
 from math import ceil, inf
+from typing import TypeVar
 
 from emulator.learning.random import choose, choose_by
 from emulator.protocols.policies.choosing import RandomChoice
@@ -21,8 +22,10 @@ from emulator.protocols.policies.figures import Means
 from emulator.protocols.policies.sampling import TiflSampling
 from emulator.protocols.verbs import Node
 
+K = TypeVar("K")
 
-def tiers_of(latencies: Mapping[Node, float], count: int) -> list[list[Node]]:
+
+def tiers_of(latencies: Mapping[K, float], count: int) -> list[list[K]]:
     """Devices by latency in ``count`` tiers of equal size; the first ones have one more where it does not go up."""
     order = sorted(latencies, key=lambda device: latencies[device])
     size, more = divmod(len(order), count)
