@@ -102,7 +102,7 @@ def test_change_probs_by_hand() -> None:
     assert change_probs([0.5, 0.2], [0, 0]) == [0, 0]
 
 
-@pytest.mark.parametrize(("credits", "counts"), [(None, [2, 2, 2]), ((3, 2, 1), [3, 2, 1]), ((0, 6, 0), [0, 6, 0])])
+@pytest.mark.parametrize(("credits", "counts"), [(None, [2, 2, 2]), ([3, 2, 1], [3, 2, 1]), ([0, 6, 0], [0, 6, 0])])
 def test_credits_run_out_exactly(credits: Any, counts: list[int]) -> None:
     """Six rounds and as many credits: every credit is spent, and no round is without."""
     played = play(world({"latency": "nominal", "selection": "adaptive", "credits": credits}))
