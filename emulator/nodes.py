@@ -17,6 +17,7 @@ from emulator.sending import Send
 from emulator.tasks import ProtocolError
 from emulator.verbs import Verb
 from network.attachment import Attachment, Signal
+from network.framing import Wire
 from network.topology import Edge
 from network.transfer import Way
 
@@ -37,7 +38,8 @@ class Channel(NamedTuple):
     """A device's own connection: rates in bit/s when alone on it, one-way latency in seconds to the server.
 
     In a cell with a radio the rates are those at the mean signal, over the whole band; ``signal`` tells band and signal,
-    and ``uplink_on`` what a part of the band would carry. ``link`` is its cell's name.
+    and ``uplink_on`` what a part of the band would carry. ``link`` is its cell's name; ``wires`` (down, up) tell what is
+    sent beside a payload.
     """
 
     uplink_bps: float
@@ -45,6 +47,7 @@ class Channel(NamedTuple):
     latency_s: float
     signal: Signal | None = None
     link: str = ""
+    wires: tuple[Wire, Wire] = (Wire(), Wire())
 
     def uplink_on(self, bandwidth_hz: float) -> float:
         """Uplink bit/s on ``bandwidth_hz`` of the band at the mean signal; raises ProtocolError without a radio."""
@@ -131,7 +134,9 @@ class Node:
         if not isinstance(attachment, Attachment):
             raise ProtocolError(f"{self.name} has no channel of its own; ask a device")
         downlink, uplink = attachment.rates()
-        return Channel(uplink, downlink, attachment.latency_ns() / 1e9, attachment.signal(), attachment.link)
+        return Channel(
+            uplink, downlink, attachment.latency_ns() / 1e9, attachment.signal(), attachment.link, attachment.wires()
+        )
 
     def duration_ns(self, cost: Cost) -> int:
         """Nanoseconds that a compute of this cost takes here."""

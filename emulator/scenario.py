@@ -30,6 +30,7 @@ from emulator.learning.models import ModelSpec, refusal
 from emulator.learning.random import stream
 from emulator.model_rules import model_findings
 from emulator.nearest import unknown
+from emulator.plan_rules import plan_findings
 from emulator.protocols.base import Settings
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.protocols.round_settings import RoundSettings
@@ -107,6 +108,7 @@ class Scenario(Section):
         yield from self._completeness_findings()
         yield from self._data_findings()
         yield from self._model_findings()
+        yield from plan_findings(self.protocol, self.devices, self.network.cells, self.profile)
         if self.stop.accuracy is not None and self.evaluate.validation == 0:
             yield "stop.accuracy: got a target, but no validation data; expected evaluate.validation above 0"
         if self.protocol.reads_validation and self.evaluate.validation == 0:

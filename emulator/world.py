@@ -130,7 +130,9 @@ class World:
 
     def _watch(self, asked: list[Any], seconds: dict[Any, float]) -> None:
         self._asked.update((node.name, None) for node in asked if _told(node))
-        self._seconds.update((node.name, value) for node, value in seconds.items() if _told(node))
+        for node, value in seconds.items():
+            if _told(node):  # in several turns of a round: their sum
+                self._seconds[node.name] = self._seconds.get(node.name, 0.0) + value
 
     def spawn(self, client: Coroutine[Any, Any, V]) -> Task:
         """Start a client and go on. It belongs to the task that spawned it; if it fails unawaited, the run fails."""

@@ -32,8 +32,8 @@ class AdpUploadSettings(LocalTraining):
     )
 
 
-async def client(cohorts: Cohorts, device: Node, weights: Value, how: tuple[LocalSGD, Upload]) -> tuple[Value, Value]:
-    """One device's round: download, train, score, upload; gives filters and mask at the server."""
+async def client(cohorts: Cohorts, device: Node, weights: Value, how: tuple[LocalSGD, Upload]) -> tuple[Value, ...]:
+    """One device's round: download, train, score, upload; gives filters and mask at the server, or all without a mask."""
     (sgd, upload), world, held = how, cohorts.world, cohorts.held(device)
     sgd = sgd.part(device.completeness, device.samples)
     weights = await world.server.send(weights, to=device, kind="weights") if held is None else held
@@ -41,6 +41,8 @@ async def client(cohorts: Cohorts, device: Node, weights: Value, how: tuple[Loca
     await cohorts.received(device, weights)
     seed = world.seed("batches", device.name, world.round)
     trained = await device.compute(train, weights, device.data, seed, sgd=sgd)
+    if upload.whole:
+        return (await device.send(trained, to=world.server, kind="update"),)
     scores = await device.compute(salience, trained, device.data, how=upload)
     sent, mask = await device.compute(thin, trained, scores, how=upload)
     up, which = device.send(sent, to=world.server, kind="update"), device.send(mask, to=world.server, kind="mask")
@@ -66,7 +68,7 @@ async def adp_upload(world: World, problem: Problem, settings: AdpUploadSettings
         done = await cohorts.gather({device: client(cohorts, device, weights, (sgd, upload)) for device in cohort})
         samples = tuple(device.samples for device in done)
         if sum(samples):
-            parts = (*(sent for sent, _ in done.values()), *(mask for _, mask in done.values()))
+            parts = [part[0] for part in done.values()] + [mask for part in done.values() for mask in part[1:]]
             weights = await world.server.compute(merge, samples, weights, *parts, how=upload)
             del parts
         del done

@@ -8,6 +8,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
+    def require_default(self, keys: tuple[str, ...], why: str) -> None:
+        """Raises ValueError for a setting that has no effect here, unless it is its default, as resolved scenarios say it."""
+        for key in keys:
+            got, default = getattr(self, key), type(self).model_fields[key].default
+            if got != default:
+                words = "none" if default is None else f"{default}, the default"
+                raise ValueError(f"{key}: got {got}; expected {words}, as it has no effect with {why}")
+
     @property
     def reads_validation(self) -> bool:
         """Whether the protocol's decisions look at the validation split."""
@@ -17,3 +25,18 @@ class Settings(BaseModel):
     def decides_by(self) -> str:
         """The setting for which decisions look at data, as ``key: got X``; empty: nothing is looked at, so far as is known."""
         return ""
+
+    @property
+    def assigns_band(self) -> str | None:
+        """The setting by which a protocol gives away the parts of a band; None where it does not."""
+        return None
+
+    @property
+    def needs_powers(self) -> str | None:
+        """The setting that counts joules, so that profiles must tell powers; None without any."""
+        return None
+
+    @property
+    def plans(self) -> bool:
+        """Whether a round's plan may fail (``Unmet``): the first one is then tried before the run."""
+        return False

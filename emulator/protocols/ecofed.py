@@ -27,7 +27,7 @@ from emulator.protocols.policies.cohorts import Cohorts
 from emulator.protocols.replay_figures import Buffers, OfBuffer
 from emulator.protocols.replay_period import Replaying, Schedule
 from emulator.protocols.split_cuts import at_cut, at_cuts, cuts_of
-from emulator.protocols.split_training import split_of
+from emulator.protocols.split_training import split_of, upward
 from emulator.protocols.verbs import Node, Value, World
 
 
@@ -72,10 +72,7 @@ async def update(
         if watch is not None and watch.over():
             break
         smashed, labels = await device.compute(smash, front, device.data, seed, number, split=split, size=size)
-        up, names = (
-            device.send(smashed, to=world.server, kind="smashed"),
-            device.send(labels, to=world.server, kind="labels"),
-        )
+        up, names = upward(world, device, smashed, labels)
         sent += [await up, await names]
         copy = await world.server.compute(learn, copy, *sent[-2:], seed, number, near=device, split=split)
     if not sent:

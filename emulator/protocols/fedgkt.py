@@ -19,7 +19,7 @@ from emulator.learning.distillation import Transfer, extract, study, teach
 from emulator.learning.sgd import Problem
 from emulator.learning.split import begin, end
 from emulator.protocols.policies.cohorts import Cohorts
-from emulator.protocols.split_training import OwnFronts, split_of, start
+from emulator.protocols.split_training import OwnFronts, split_of, start, upward
 from emulator.protocols.verbs import Node, Value, World
 
 
@@ -53,8 +53,7 @@ async def client(world: World, device: Node, known: tuple[Value, tuple[Value, ..
         weights = world.server.send(weights, to=device, kind="weights")
     weights = await device.compute(study, weights, device.data, *teacher, transfer=transfer)
     smashed, labels, logits = await device.compute(extract, weights, device.data, seed, transfer=transfer)
-    up = device.send(smashed, to=world.server, kind="smashed")
-    names = device.send(labels, to=world.server, kind="labels")
+    up, names = upward(world, device, smashed, labels)
     own = device.send(logits, to=world.server, kind="labels")
     front = await device.compute(without_head, weights)
     return Lesson(weights, front, await up, await names, await own, seed)

@@ -26,7 +26,10 @@ class HierFavgSettings(CodedTraining):
 
 
 async def tier(edge: Node, devices: list[Node], offer: Offer, how: tuple[LocalSGD, int]) -> tuple[int, Value]:
-    """One edge server's part of a round: gives its samples and, at the server, its weights."""
+    """One edge server's part of a round: gives its samples and, at the server, its weights.
+
+    An edge that nothing came to sends nothing, and keeps what its coding has left out so far.
+    """
     (sgd, rounds), courier, errand = how, offer.courier, offer.to(edge)
     world, samples = courier.world, 0
     weights = await errand.take()
@@ -38,7 +41,7 @@ async def tier(edge: Node, devices: list[Node], offer: Offer, how: tuple[LocalSG
             weights = await edge.compute(average, counts, *updates.values())
             samples = sum(counts)
         del updates, mine
-    return samples, await errand.bring(weights)
+    return samples, await errand.bring(weights) if samples else None
 
 
 async def hierfavg(world: World, problem: Problem, settings: HierFavgSettings) -> None:
@@ -52,8 +55,9 @@ async def hierfavg(world: World, problem: Problem, settings: HierFavgSettings) -
             cohort.setdefault(device.edge, []).append(device)
         offer = await courier.offer(weights)
         parts = await world.gather({edge: tier(edge, devices, offer, how) for edge, devices in cohort.items()})
-        samples = tuple(count for count, _ in parts.values())
-        if sum(samples):
-            weights = await world.server.compute(average, samples, *(part for _, part in parts.values()))
-        del parts, offer
+        came = [part for part in parts.values() if part[0]]
+        if came:
+            samples = tuple(count for count, _ in came)
+            weights = await world.server.compute(average, samples, *(part for _, part in came))
+        del parts, came, offer
         world.report(weights)

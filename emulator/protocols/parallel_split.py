@@ -19,7 +19,7 @@ from emulator.learning.split import Split, begin, end, front, resume, sizes
 from emulator.learning.split_joint import Part, back_joint
 from emulator.protocols.courier import Courier, Errand
 from emulator.protocols.policies.cohorts import Cohorts
-from emulator.protocols.split_training import SplitTraining, split_of, start
+from emulator.protocols.split_training import SplitTraining, split_of, start, upward
 from emulator.protocols.verbs import Mailbox, Node, Value, World
 
 
@@ -57,8 +57,7 @@ async def client(world: World, device: Node, errand: Errand, desk: tuple[Mailbox
             smashed, labels, waiting = await device.compute(
                 front, mine, device.data, seed, number, split=split, size=size
             )
-            up = device.send(smashed, to=world.server, kind="smashed")
-            names = device.send(labels, to=world.server, kind="labels")
+            up, names = upward(world, device, smashed, labels)
             reply = world.mailbox()
             box.put((device, Batch((await up, await names), Part(seed, number), reply)))
             gradient = world.server.send(await reply.get(), to=device, kind="cut_gradient")

@@ -65,6 +65,14 @@ async def received(device: Node, errand: Errand, split: Split) -> Value:
     return await device.compute(begin, weights, split=split, back=False)
 
 
+def upward(world: World, device: Node, smashed: Value, labels: Value) -> tuple[Value, Value]:
+    """A minibatch on its way to the server: smashed data, and the labels that ride with them."""
+    return (
+        device.send(smashed, to=world.server, kind="smashed"),
+        device.send(labels, to=world.server, kind="labels"),
+    )
+
+
 async def minibatches(
     world: World, device: Node, parts: tuple[Value, Value], split: Split, watch: Watch | None = None
 ) -> tuple[Value, Value]:
@@ -85,10 +93,9 @@ async def minibatch(
     """Forward on the device, forward and backward at the server, backward on the device."""
     (mine, theirs), (seed, number, size) = parts, which
     smashed, labels, waiting = await device.compute(front, mine, device.data, seed, number, split=split, size=size)
-    up = device.send(smashed, to=world.server, kind="smashed")
-    names = device.send(labels, to=world.server, kind="labels")
+    sent = upward(world, device, smashed, labels)
     del smashed, labels  # sent is gone
-    theirs, gradient = await world.server.compute(back, theirs, up, names, seed, number, near=device, split=split)
+    theirs, gradient = await world.server.compute(back, theirs, *sent, seed, number, near=device, split=split)
     down = world.server.send(gradient, to=device, kind="cut_gradient")
     return await device.compute(resume, waiting, down), theirs
 

@@ -8,6 +8,10 @@ V = TypeVar("V")
 Value = Any  # a handle: shapes and bytes are known, its data come later
 
 
+class Unmet(ValueError):
+    """What the user's settings ask for cannot be met, as the world is now: ``protocol.key: got X; what is missing``."""
+
+
 class Predicted(Protocol):
     """What a compute would cost on a node."""
 
@@ -57,6 +61,10 @@ class Connection(Protocol):
     @property
     def link(self) -> str:
         """Its cell's name; empty for a link of its own."""
+
+    @property
+    def wires(self) -> tuple[Any, Any]:
+        """Down and up: bytes on the air for a payload, and seconds before the first bit (``network/framing.py``)."""
 
     @property
     def signal(self) -> Any:
