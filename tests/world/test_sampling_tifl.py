@@ -147,3 +147,15 @@ def test_evaluation_is_charged_to_the_byte() -> None:
             told = {event.node for event in control if event.round == number}
             assert row.downlink_bytes == 38_440 * len(told | set(row.cohort))
             assert row.uplink_bytes == 2 * 38_440 and row.overhead_bytes == 4 * answers
+
+
+@pytest.mark.parametrize(
+    "ending", [{"name": "first", "over": 1.0}, {"name": "backup", "spares": 1}, {"name": "fixed", "seconds": 0.1}]
+)
+def test_endings_begin_after_profiling(ending: dict[str, Any]) -> None:
+    """Profiling waits for all six, whatever the ending: 0.17298 s. Then two of a tier of three count, or those in 0.1 s."""
+    played = time_only(world({"tiers": 2}, ending=ending, rounds=8))
+    assert len(played.rounds[0].finished) == 6
+    assert seconds(played)[0] == pytest.approx(ROUND_S[2], abs=1e-6)
+    assert all(len(row.finished) <= 2 for row in played.rounds[1:])
+    assert all(length <= ROUND_S[2] + 1e-6 for length in seconds(played)[1:])
