@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from emulator.blueprint import Blueprint
+from emulator.devices.condition import Condition
+from emulator.devices.presence import Markov
 from emulator.learning.codecs.quantise import Int8
 from emulator.learning.evaluation import initial_weights
 from emulator.learning.figures import Figure, stored_figure
@@ -110,6 +112,17 @@ def test_nothing_is_kept_for_longer_than_it_is_of_use(protocol: str, policy: str
     """
     alive = living_handles(world(protocol, policy, rounds=20))
     assert max(alive[-3:]) <= max(alive[1:4]) + 6 * (2 if protocol == "ecofed" else 1)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_devices_that_come_and_go(policy: str) -> None:
+    """Off for 0.2 s after 0.3 s on, on average: probes and rounds lose devices, and all rounds are played and replay."""
+    settings = FedAvgSettings(rounds=15, cohort=2, learning_rate=0.1, sampling=POLICIES[policy])  # type: ignore[arg-type]
+    conditions = tuple(Condition(Markov(key, 0.3, 0.2)) for key in range(1, 7))
+    blueprint = plan(fedavg, settings, GROUPS, conditions=conditions)
+    played = play(blueprint)
+    assert len(played.rounds) == 15 and played.end.devices_lost > 0
+    assert time_only(blueprint, played.decisions).events == played.events
 
 
 @on_cluster
