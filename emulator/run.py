@@ -70,6 +70,9 @@ def run(scenario: Scenario, options: RunOptions) -> Finished:
     failures; an interrupt leaves the folder whole up to the last round and is raised again.
     """
     decisions = read_decisions(options.decisions) if options.decisions is not None else None
+    if options.timing_only and decisions is None and scenario.protocol.decides_by:
+        words = f"protocol.{scenario.protocol.decides_by}, which decides on data"
+        raise ScenarioError(f"{words}; timing alone needs the decisions of a run with the same tape: --decisions RUN")
     prepared = prepare(scenario)
     refuse_cut(scenario, prepared.plan)
     rehearse(prepared.plan)

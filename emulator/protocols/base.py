@@ -25,6 +25,11 @@ class Settings(BaseModel):
         return False
 
     @property
+    def decides_by(self) -> str:
+        """The setting for which decisions look at data, as ``key: got X``; empty: nothing is looked at, so far as is known."""
+        return ""
+
+    @property
     def assigns_band(self) -> str | None:
         """The setting by which a protocol gives away the parts of a band; None where it does not."""
         return None

@@ -65,6 +65,10 @@ class Offer(NamedTuple):
         """One receiver's part."""
         return Errand(self, node)
 
+    def take(self, node: Node) -> Awaitable[Value]:
+        """The weights, at a node."""
+        return self.to(node).take()
+
     @property
     def update_bytes(self) -> int:
         """Bytes of a node's answer, overhead included."""
@@ -88,10 +92,17 @@ class Errand:
 
     def take(self) -> Awaitable[Value]:
         """The weights, at the node."""
-        offer = self._offer
+        offer, cohorts = self._offer, self._offer.courier.cohorts
+        held = None if cohorts is None else cohorts.held(self._node)
+        if held is not None:  # it was asked ahead of the round
+            return offer.courier.world.spawn(self._keep(held))
         if offer.courier.plain:
             return offer.place.send(offer.weights, to=self._node, kind="weights")
         return offer.courier.world.spawn(self._take())
+
+    async def _keep(self, held: Value) -> Value:
+        self._received = None if self._offer.courier.plain else held
+        return held
 
     async def _take(self) -> Value:
         offer, codec = self._offer, self._offer.courier.weights

@@ -24,6 +24,7 @@ from emulator.learning.split import Split, begin, end, halves, sizes
 from emulator.learning.suffix import average_layers
 from emulator.protocols.local_training import start
 from emulator.protocols.policies.cohorts import Cohorts, Watch
+from emulator.protocols.replay_figures import Buffers, OfBuffer
 from emulator.protocols.replay_period import Replaying, Schedule
 from emulator.protocols.split_cuts import at_cut, at_cuts, cuts_of
 from emulator.protocols.split_training import split_of, upward
@@ -34,6 +35,7 @@ class EcoFedSettings(Replaying):
     """Settings of EcoFed. ``init``: what of the given weights is used."""
 
     whole_work: ClassVar[str | None] = None
+    no_figures: ClassVar[str | None] = None
 
     smashed: CodecSettings = Field(default=PlainCodec(codec="int8"), description="codec of the smashed data")
     init: Literal["random", "partial", "holistic"] = Field(
@@ -44,7 +46,6 @@ class EcoFedSettings(Replaying):
 
 Copy = tuple[Node, Value]  # the back that learned from a device's data
 Fronts = dict[int | None, Value]  # by cut
-Buffers = dict[str, tuple[Node, Value]]  # by device: an entry belongs to its device's cut
 
 
 class Course(NamedTuple):
@@ -54,6 +55,7 @@ class Course(NamedTuple):
     settings: EcoFedSettings
     installed: set[str]
     cohorts: Cohorts
+    figures: OfBuffer
 
 
 async def update(
@@ -128,7 +130,9 @@ async def download(world: World, device: Node, front: Value) -> None:
 async def update_round(world: World, parts: tuple[Fronts, Value], buffer: Buffers, course: Course) -> list[Copy]:
     """Devices send, and their entries in the buffer are new: gives the server's copies."""
     (fronts, back), split = parts, course.split
+    course.figures.parts = fronts[split.cut], back
     cohort = [device for device in await course.cohorts.ask() if device.samples]
+    course.figures.parts = None  # a name would keep them until devices are asked again
     if course.settings.setup == "charge":  # else they were there ahead of the run
         missing = [device for device in cohort if device.name not in course.installed]
         course.installed.update(await install(world, fronts, missing))
@@ -162,8 +166,9 @@ async def ecofed(world: World, problem: Problem, settings: EcoFedSettings) -> No
     taken = {"random": (0, 0), "partial": (0, max(cuts_of(world.devices))), "holistic": None}[settings.init]
     front, back = await world.server.compute(halves, await start(world, problem, blocks=taken), split=split)
     fronts = {cut: both[0] for cut, both in (await at_cuts(world, (front, back), split, world.devices)).items()}
-    course = Course(split, settings, set(), Cohorts(world, settings))
-    fronts[split.cut], buffer = front, dict[str, tuple[Node, Value]]()
+    fronts[split.cut], buffer = front, Buffers()
+    figures = OfBuffer(world, split, buffer, settings.sampling)
+    course = Course(split, settings, set(), Cohorts(world, settings, figures=figures), figures)
     schedule = Schedule(settings)
     for number in range(settings.rounds):
         if schedule.wants(number):

@@ -77,7 +77,7 @@ async def elfish(world: World, problem: Problem, settings: ElfishSettings) -> No
     at = partial(submodel, problem.model, shares=settings.layers)
     pacing = Pacing(settings, rounds.sgd, at, settings.volumes)
     for _ in range(settings.rounds):
-        subs = pacing.subs(await rounds.cohorts.ask(), settings.volume)
+        subs = pacing.subs(await rounds.ask(weights), settings.volume)
         weights = await rounds.play(weights, subs, None if settings.selection == "fixed" else world.round)
         world.report(
             weights, **pacing.metrics(subs), **rounds.cohorts.metrics

@@ -11,6 +11,7 @@ from emulator.learning.sgd import Problem
 from emulator.protocols.courier import Courier
 from emulator.protocols.local_training import cohort_updates, local_sgd, nominal, start
 from emulator.protocols.policies.cohorts import Cohorts
+from emulator.protocols.policies.figures import OnDevices
 from emulator.protocols.settings import CodedTraining
 from emulator.protocols.verbs import World
 
@@ -30,7 +31,7 @@ async def fedadam(world: World, problem: Problem, settings: FedAdamSettings) -> 
     sgd = local_sgd(problem, settings)
     adam = Adam(problem.model, settings.server_learning_rate, settings.beta1, settings.beta2, settings.tau)
     weights = await start(world, problem)
-    cohorts = Cohorts(world, settings, nominal(weights, sgd))
+    cohorts = Cohorts(world, settings, nominal(weights, sgd), OnDevices(world, problem, settings.sampling))
     courier = Courier(world, settings, cohorts)
     first, second = await server.compute(adam_state, weights, adam=adam)
     for _ in range(settings.rounds):

@@ -8,6 +8,7 @@ from emulator.learning.sgd import LocalSGD, Problem
 from emulator.protocols.courier import Courier
 from emulator.protocols.local_training import cohort_updates, local_sgd, nominal, sparsity, start
 from emulator.protocols.policies.cohorts import Cohorts
+from emulator.protocols.policies.figures import OnDevices
 from emulator.protocols.settings import CodedTraining, PrunedTraining
 from emulator.protocols.verbs import World
 
@@ -24,7 +25,7 @@ async def fedavg(world: World, problem: Problem, settings: CodedTraining) -> Non
 async def averaging(world: World, problem: Problem, settings: CodedTraining, sgd: LocalSGD) -> None:
     """Rounds of local training and weighted averaging. A round that nobody survives leaves the weights as they are."""
     weights = await start(world, problem)
-    cohorts = Cohorts(world, settings, nominal(weights, sgd))
+    cohorts = Cohorts(world, settings, nominal(weights, sgd), OnDevices(world, problem, settings.sampling))
     courier = Courier(world, settings, cohorts)
     for _ in range(settings.rounds):
         samples, updates = await cohort_updates(cohorts, await courier.offer(weights), sgd)

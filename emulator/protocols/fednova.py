@@ -18,6 +18,7 @@ from emulator.learning.sgd import Problem
 from emulator.protocols.courier import Courier
 from emulator.protocols.local_training import local_sgd, nominal, start, worked
 from emulator.protocols.policies.cohorts import Cohorts
+from emulator.protocols.policies.figures import OnDevices
 from emulator.protocols.settings import CodedTraining
 from emulator.protocols.verbs import World
 
@@ -35,11 +36,11 @@ async def fednova(world: World, problem: Problem, settings: FedNovaSettings) -> 
     """Equation 9, round after round."""
     sgd = local_sgd(problem, settings, mu=settings.mu)
     weights = await start(world, problem)
-    cohorts = Cohorts(world, settings, nominal(weights, sgd))
+    cohorts = Cohorts(world, settings, nominal(weights, sgd), OnDevices(world, problem, settings.sampling))
     courier = Courier(world, settings, cohorts)
     for _ in range(settings.rounds):
-        cohort = await cohorts.ask()
         offer = await courier.offer(weights)
+        cohort = await cohorts.ask(offer.take)
         done = await cohorts.gather({device: worked(world, device, offer, sgd) for device in cohort})
         steps = {device: steps for device, (_, steps) in done.items() if steps}  # a deadline may leave no time for any
         samples = tuple(device.samples for device in steps)

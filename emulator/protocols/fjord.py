@@ -24,7 +24,7 @@ async def fjord(world: World, problem: Problem, settings: FjORDSettings) -> None
     rounds = PartialRounds(world, problem, settings, Picking("ordered"))
     widths = Widths(world, problem, settings, rounds)
     for _ in range(settings.rounds):
-        largest = widths.of(await rounds.cohorts.ask())
+        largest = widths.of(await rounds.ask(weights))
         subs = {}
         for device, width in largest.items():
             allowed = [level for level in settings.levels if level <= width]

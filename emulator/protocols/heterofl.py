@@ -76,7 +76,7 @@ async def heterofl(world: World, problem: Problem, settings: HeteroFLSettings) -
     rounds = PartialRounds(world, problem, settings, Picking("ordered"))
     widths = Widths(world, problem, settings, rounds)
     for _ in range(settings.rounds):
-        subs = widths.subs(await rounds.cohorts.ask())
+        subs = widths.subs(await rounds.ask(weights))
         weights = await rounds.play(weights, subs)
         world.report(
             weights, **widths.pacing.metrics(subs), **rounds.cohorts.metrics

@@ -43,6 +43,8 @@ async def worked(world: World, device: Node, offer: Offer, sgd: LocalSGD) -> tup
     """The same; gives also the number of minibatches that it did."""
     errand = offer.to(device)
     weights = await errand.take()
+    if (cohorts := offer.courier.cohorts) is not None:
+        await cohorts.received(device, weights)
     seed, sgd = world.seed("batches", device.name, *offer.names), sgd.part(device.completeness, device.samples)
     work = device.compute(train, weights, device.data, seed, sgd=sgd, until=errand.until(sgd))
     update = await work
@@ -64,6 +66,6 @@ def nominal(weights: Value, sgd: LocalSGD) -> Callable[[Node], float]:
 
 async def cohort_updates(cohorts: Cohorts, offer: Offer, sgd: LocalSGD) -> tuple[tuple[int, ...], list[Value]]:
     """Updates of the devices that count, and how many samples each has."""
-    cohort, world = await cohorts.ask(), cohorts.world
+    cohort, world = await cohorts.ask(offer.take), cohorts.world
     updates = await cohorts.gather({device: client(world, device, offer, sgd) for device in cohort})
     return tuple(device.samples for device in updates), list(updates.values())

@@ -58,6 +58,7 @@ class CodedTraining(CodedWork, LocalTraining):
 
     whole_work: ClassVar[str | None] = None
     foresees: ClassVar[bool] = True
+    no_figures: ClassVar[str | None] = None
 
 
 class CutWork(CodedWork):
@@ -78,6 +79,7 @@ class CutTraining(CutWork, CodedTraining):
 
     whole_work: ClassVar[str | None] = "both ends count minibatches"
     foresees: ClassVar[bool] = False
+    no_figures: ClassVar[str | None] = RoundSettings.no_figures
 
 
 class PrunedTraining(LocalTraining):

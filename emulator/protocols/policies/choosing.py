@@ -3,15 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from emulator.protocols.policies.settings import GivenSampling, RandomSampling, Sampling
+from emulator.protocols.policies.settings import GivenSampling
 from emulator.protocols.verbs import Node, World
 
 
 class Choice(Protocol):
-    """A run's way to choose cohorts."""
+    """A run's way to choose cohorts. ``metrics``: of the round under way, for its report."""
+
+    metrics: dict[str, float]
+
+    @property
+    def profiling_s(self) -> float | None:
+        """Not None: this round asks everybody and waits for all, at most so many seconds."""
 
     async def choose(self, count: int) -> Sequence[Node]:
-        """At most ``count`` devices for the round under way, in fleet order; waits while no device is there."""
+        """At most ``count`` devices for the round under way, in fleet order; waits while no device is there.
+
+        More in a round of profiling.
+        """
 
     async def observe(self, asked: Sequence[Node], seconds: Mapping[Node, float]) -> None:
         """The round's gathering is over: who was asked, and how long those that count took."""
@@ -22,6 +31,12 @@ class RandomChoice:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.metrics: dict[str, float] = {}
+
+    @property
+    def profiling_s(self) -> float | None:
+        """Never."""
+        return None
 
     async def choose(self, count: int) -> Sequence[Node]:
         """Uniformly, without replacement."""
@@ -43,11 +58,3 @@ class GivenChoice(RandomChoice):
         wanted = self.cohorts[self.world.round - 1]
         there = set(await self.world.sample(len(self.world.devices)))
         return [device for number in sorted(wanted) if (device := self.world.devices[number]) in there]
-
-
-def choice_of(world: World, sampling: Sampling) -> Choice:
-    """The way that a scenario names."""
-    if isinstance(sampling, GivenSampling):
-        return GivenChoice(world, sampling)
-    assert isinstance(sampling, RandomSampling)
-    return RandomChoice(world)

@@ -1,15 +1,16 @@
 """A run's cohorts: asked by the scenario's sampling, waited for as its ending says. Any protocol of rounds can use them."""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from math import inf
+from math import inf, isfinite
 from typing import Any, TypeVar
 
 from emulator.learning.random import choose, lognormal
-from emulator.protocols.policies.choosing import choice_of
+from emulator.protocols.policies.catalogue import choice_of
 from emulator.protocols.policies.deadlines import Timetable, quantile
+from emulator.protocols.policies.figures import Figures, Means, Take
 from emulator.protocols.policies.settings import Backup, Deadline, FirstCome, Foreseen
 from emulator.protocols.round_settings import RoundSettings
-from emulator.protocols.verbs import Node, World
+from emulator.protocols.verbs import Node, Value, World
 
 V = TypeVar("V")
 Client = Coroutine[Any, Any, V]
@@ -33,13 +34,20 @@ class Watch:
 class Cohorts:
     """Round by round: ``await ask()`` who takes part, ``await gather(clients)`` for those that count.
 
-    ``expect`` tells the nominal seconds of a device's round, where a deadline goes by them. ``ends_s`` is the virtual second
-    at which the round under way ends; None where it waits.
+    ``expect`` tells the nominal seconds of a device's round, where policies go by them; ``figures``, what they ask of devices'
+    data. ``ends_s`` is the virtual second at which the round under way ends; None where it waits.
     """
 
-    def __init__(self, world: World, settings: RoundSettings, expect: Callable[[Node], float] | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        settings: RoundSettings,
+        expect: Callable[[Node], float] | None = None,
+        figures: Figures | None = None,
+    ) -> None:
         self.world, self.settings = world, settings
-        self.choice = choice_of(world, settings.sampling)
+        self.figures = None if settings.sampling.figure is None else figures
+        self.choice = choice_of(Means(world, settings.rounds, expect, self.figures), settings.sampling)
         self.timetable = Timetable(settings.ending)
         self.expect = expect
         self.ends_s: float | None = None
@@ -75,15 +83,33 @@ class Cohorts:
         ends_s = self.heard_by(device, size)
         return None if ends_s is None else Watch(self.world, ends_s)
 
-    async def ask(self) -> list[Node]:
-        """This round's devices, in fleet order."""
-        return list(await self.choice.choose(self.settings.asked))
+    async def ask(self, take: Take | None = None) -> list[Node]:
+        """This round's devices, in fleet order. ``take``: how the round's weights come to a device that is asked ahead."""
+        if self.figures is None:
+            return list(await self.choice.choose(self.settings.asked))
+        self.figures.take, self.figures.held = take, {}
+        chosen = list(await self.choice.choose(self.settings.asked))
+        self.figures.take = None
+        self.figures.held = {device: held for device, held in self.figures.held.items() if device in chosen}
+        return chosen
+
+    def held(self, device: Node) -> Value | None:
+        """The round's weights on a device that was sent them ahead of it; told once."""
+        return None if self.figures is None else self.figures.held.pop(device, None)
+
+    async def received(self, device: Node, here: Any) -> None:
+        """A device has what it is going to train (or a verb gives it): the policy may have it look at it first."""
+        if self.figures is not None:
+            await self.figures.received(device, here)
 
     async def gather(self, clients: Mapping[Node, Client[V]]) -> dict[Node, V]:
         """The results of those that count, in the given order; the others are cut off."""
         began, took = self.world.now, dict[Node, float]()
         length = self._length_s(list(clients))
-        self.ends_s = None if length is None else began + length
+        profiling_s = self.choice.profiling_s
+        if profiling_s is not None:
+            length = profiling_s if isfinite(profiling_s) else None
+        self.ends_s = None if length is None or profiling_s is not None else began + length
         timed = {device: self._timed(client, device, took) for device, client in self._delayed(clients).items()}
         done = await self.world.gather(timed, first=self._first(), within_s=length)
         self._note_uploads(began, {device: took[device] for device in done})
@@ -93,7 +119,8 @@ class Cohorts:
     # ---- when it ends ------------------------------------------------------------------------------------------------------
 
     def _first(self) -> int | None:
-        return self.settings.cohort if isinstance(self.settings.ending, FirstCome | Backup) else None
+        few = isinstance(self.settings.ending, FirstCome | Backup) and self.choice.profiling_s is None
+        return self.settings.cohort if few else None
 
     def _length_s(self, cohort: list[Node]) -> float | None:
         return self.timetable.length_s(self._times_s(cohort) if self.timetable.foresees else [])
@@ -114,6 +141,8 @@ class Cohorts:
     async def _timed(self, client: Client[V], device: Node, took: dict[Node, float]) -> V:
         began = self.world.now
         result = await client
+        if self.figures is not None:
+            await self.figures.finished(device)
         took[device] = self.world.now - began
         return result
 
@@ -129,10 +158,12 @@ class Cohorts:
                 self._known[device.name] = took[device]
             elif length is not None:  # it takes at least that long
                 self._known[device.name] = max(self._known.get(device.name, inf), length)
-        self.timetable.observe(list(took.values()), len(asked))
+        if self.choice.profiling_s is None:
+            self.timetable.observe(list(took.values()), len(asked))
         self.metrics = {} if self.settings.ending.name == "all" else {"left_out": float(len(asked) - len(took))}
         if length is not None:
             self.metrics["deadline_s"] = length
+        self.metrics |= self.choice.metrics
         await self.choice.observe(asked, took)
 
     # ---- spares ------------------------------------------------------------------------------------------------------------
@@ -141,7 +172,7 @@ class Cohorts:
         """The clients, of which spares start when the others should be there."""
         ending, devices = self.settings.ending, list(clients)
         spares = len(devices) - self.settings.cohort
-        if not isinstance(ending, Backup) or spares <= 0:
+        if not isinstance(ending, Backup) or spares <= 0 or self.choice.profiling_s is not None:
             return clients
         drawn = {devices[index] for index in choose(self.world.seed("spares", self.world.round), spares, len(devices))}
         after = quantile(self._times_s([device for device in devices if device not in drawn]), ending.quantile)

@@ -6,24 +6,27 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from emulator.protocols.base import Settings
+from emulator.protocols.policies.sampling import OortSampling, PowerOfChoice, SamplingSettings, TiflSampling
 
 # ---- who is asked ---------------------------------------------------------------------------------------------------------
 
 
-class RandomSampling(Settings):
+class RandomSampling(SamplingSettings):
     """Uniformly among the devices that are there, without replacement."""
 
     name: Literal["random"] = "random"
 
 
-class GivenSampling(Settings):
+class GivenSampling(SamplingSettings):
     """Told round by round, to repeat what another policy chose; a device that is away is left out."""
 
     name: Literal["given"]
     cohorts: list[list[Annotated[int, Field(ge=0)]]] = Field(description="device numbers, one list a round")
 
 
-Sampling = Annotated[RandomSampling | GivenSampling, Field(discriminator="name")]
+Sampling = Annotated[
+    RandomSampling | GivenSampling | TiflSampling | OortSampling | PowerOfChoice, Field(discriminator="name")
+]
 
 # ---- who counts -----------------------------------------------------------------------------------------------------------
 
