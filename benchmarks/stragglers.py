@@ -29,7 +29,7 @@ SYNCHRONOUS: dict[str, Overrides] = {
     "deadline": ("protocol.ending={name: adaptive, wanted: 0.8}",),
     "TiFL": ("protocol.sampling={name: tifl}",),
     "Oort": ("protocol.sampling={name: oort}",),
-    "power of choice": ("protocol.sampling={name: power_of_choice, candidates: 40}",),
+    "power of choice": ("protocol.sampling={name: power_of_choice, d: 40}",),
 }
 
 
@@ -46,11 +46,15 @@ class System(NamedTuple):
         return Study(self.scenario.replace("_", "-"), self.scenario, self.policies)
 
 
-FULL = System("full model", "stragglers_full", SYNCHRONOUS)
+LOCAL = "local_epochs: 1, batch_size: 16, learning_rate: 0.05, momentum: 0.5"
+BUFFERED = "rounds: 200, concurrency: 20, buffer: 10, weighting: samples"  # as many updates as in 100 rounds of 20
+FEDBUFF: Overrides = (f"protocol={{name: fedbuff, {BUFFERED}, {LOCAL}}}", "evaluate.every=8")
+FROZEN: Overrides = (f"protocol={{name: frozen_fedbuff, {BUFFERED}, {LOCAL}}}", "evaluate.every=8")
+FULL = System("full model", "stragglers_full", {**SYNCHRONOUS, "FedBuff": FEDBUFF})
 SPLIT = System(
     "split model",
     "stragglers_split",
-    {name: (f"model.weights={FRONT}", *changes) for name, changes in SYNCHRONOUS.items()},
+    {name: (f"model.weights={FRONT}", *changes) for name, changes in {**SYNCHRONOUS, "FedBuff": FROZEN}.items()},
 )
 MASKED = System("masked stragglers", "stragglers_elfish", SYNCHRONOUS)
 SYSTEMS = (FULL, SPLIT, MASKED)
