@@ -102,7 +102,7 @@ class Knob:
 
 
 def _bits(bits: int) -> float:
-    return 1 / (2**bits - 1) ** 2
+    return 1.0 / float(2**bits - 1) ** 2
 
 
 KNOBS = (

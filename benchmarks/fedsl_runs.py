@@ -33,7 +33,7 @@ TARGET = 0.8
 RATES = ("protocol.batch_size=10", "protocol.learning_rate=0.05")
 PLAIN = (
     "protocol.pruning_rate=0", "protocol.gradient_bits=32", "protocol.dropout=0", "protocol.interval=1",
-    "evaluate.every=1", *RATES,
+    "evaluate.every=1", "evaluate.samples=1000", *RATES,
 )  # fmt: skip
 OTHERS = "rounds: 12, cohort: 6, batch_size: 10, learning_rate: 0.05, momentum: 0.5"
 LEAN = (

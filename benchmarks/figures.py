@@ -16,13 +16,15 @@ from matplotlib.patches import Patch
 from benchmarks.trends import Trend
 from emulator.paired import Verdict
 
-INK, POINTS, LINE = "#7b828c", "#2f86e0", "#d9762b"  # each has a contrast of 3 or more on white and on #0d1117
-STEPS = 60
+INK, POINTS, LINE = "#757c86", "#2f86e0", "#d9762b"  # each has a contrast of 3 or more on white and on #0d1117
+STEPS = 24
 WORDS: Mapping[Verdict, str] = {"holds": "holds", "does not hold": "does not hold", "inconclusive": "not settled"}
 LOOK = {
-    "font.size": 9, "svg.hashsalt": "edge-emulator", "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK,
+    "font.size": 9, "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
+    "svg.fonttype": "none", "svg.hashsalt": "edge-emulator",  # text stays text: files are small, and the same each time
+    "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK,
     "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.titlesize": 9.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.titlesize": 9, "axes.titleweight": "bold", "axes.titlelocation": "left",
 }  # fmt: skip
 
 
@@ -37,7 +39,7 @@ class Panel:
     ticks: Mapping[float, str] = field(default_factory=dict)
 
 
-def draw(panels: Sequence[Panel], path: Path, *, columns: int, size: tuple[float, float] = (3.2, 2.7)) -> None:
+def draw(panels: Sequence[Panel], path: Path, *, columns: int, size: tuple[float, float] = (3.9, 2.8)) -> None:
     """Panels in rows of ``columns``, each of ``size`` inches; the file's ending tells its format."""
     rows = -(-len(panels) // columns)
     with mpl.rc_context(LOOK):  # type: ignore[arg-type,unused-ignore]
@@ -75,7 +77,7 @@ def _panel(axes: Axes, panel: Panel) -> None:
     if trend.logarithm:
         _logarithmic(axes, [*under, *over, *(value for one in seen for value in one)])
     axes.set(xlabel=panel.across, ylabel=panel.up)
-    axes.set_title(f"{panel.claim}: {WORDS[trend.verdict]}\n", fontsize=9.5)
+    axes.set_title(f"{panel.claim}: {WORDS[trend.verdict]}\n")
     axes.text(0, 1.03, _figures(trend), transform=axes.transAxes, fontsize=8)
     if panel.ticks:
         axes.set_xticks(list(panel.ticks), list(panel.ticks.values()))

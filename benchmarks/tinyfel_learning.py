@@ -211,7 +211,7 @@ def figures(folder: Path) -> None:
     panels = []
     for words, (axis, what, warm) in TRENDS.items():
         noun = "gradient falls" if "gradient" in what else "rounds fall"
-        claim = f"Warm start: {noun} with {axis}" if warm else f"{noun.capitalize()} with {axis}"
+        claim = f"Warm: {noun} with {axis}" if warm else f"{noun.capitalize()} with {axis}"
         panels.append(Panel(claim, across[axis], up[what], trend(words)))
     draw(panels, folder / "tinyfel_trends.svg", columns=2)
 
