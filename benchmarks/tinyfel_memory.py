@@ -1,8 +1,8 @@
 """TinyFEL's headline on VGG-11: 40 % less training memory, and the accuracy after as many rounds, from a warm start.
 
-Acceptance: test accuracy within 2 points of full federated learning after equal rounds, memory lower by 40 % or more. Two
-ways to save: the last four of nine blocks (43.7 % by weights, gradients and saved activations), and what a cap of 60 % of
-full training's peak leaves, as the protocol finds it. Plain SGD with minibatches of 32, for which those figures are.
+Acceptance: test accuracy within 2 points of full federated learning after equal rounds, memory lower by 40 % or more. The
+cap is 60 % of full training's live peak; the protocol finds what fits under it: the last three of nine blocks, 54.1 % less by
+weights, gradients and saved activations. Plain SGD with minibatches of 32, for which those figures are.
 
 Smaller than anything one would publish: 20 devices, 5 a round, 5 rounds of 4 minibatches, so that a run takes about a minute
 and a half of one core; weights to start from are those of three passes over 9,000 of CIFAR-10's training images, which no
@@ -45,7 +45,7 @@ PROTOCOL = (
     "protocol={{name: tinyfel, rounds: 5, cohort: 5, local_steps: 4, batch_size: 32, learning_rate: 0.05, required: 0.45, "
     "selection: all, bandwidth: equal, {}}}"
 )
-FULL, FOUR, CAPPED = "full", "last four blocks", "cap of 60 %"
+FULL, CAPPED = "full", "cap of 60 %"
 STUDY = Study(
     "tinyfel_memory",
     "tinyfel_cell",
@@ -54,7 +54,6 @@ STUDY = Study(
         for variant, words in (
             (FULL, "ratio: full"),
             (CAPPED, "ratio: largest, memory_share: 0.6"),
-            (FOUR, "ratio: fixed, update_ratio: 0.76"),
         )
     },
     (1, 2, 3, 4, 5),
@@ -110,10 +109,7 @@ def peak(result: Result) -> float:
     return float(result.summary["device_peak_memory_bytes"])
 
 
-CLAIMS = tuple(
-    Claim(f"{variant}: accuracy as that of full training", variant, FULL, final, within=MARGIN)
-    for variant in (CAPPED, FOUR)
-)
+CLAIMS = (Claim("under the cap: accuracy as that of full training", CAPPED, FULL, final, within=MARGIN),)
 
 
 def table_of_runs(found: Mapping[str, list[Result]]) -> str:
