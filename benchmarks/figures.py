@@ -92,16 +92,16 @@ def _figures(trend: Trend) -> str:
 
 
 def _logarithmic(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis with plain numbers at 1, 2 and 5."""
+    """A logarithmic axis with three to seven plain numbers on it: the finest of these steps that gives no more."""
     axes.set_yscale("log")
-    marks = [base * 10.0**power for power in range(-6, 6) for base in (1, 2, 5)]
-    low, high = min(values), max(values)
-    kept = [mark for mark in marks if low / 1.6 <= mark <= high * 1.6]
-    if len(kept) > 7:
-        kept = [mark for mark in kept if f"{mark:e}".startswith("1")]
+    low, high, kept = min(values) / 1.15, max(values) * 1.15, list[float]()
+    for bases in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 6, 8)):
+        marks = [base * 10.0**power for power in range(-6, 6) for base in bases]
+        found = [mark for mark in marks if low <= mark <= high]
+        kept = found if len(found) <= 7 else kept
     axes.set_yticks(kept, [f"{mark:g}" for mark in kept])
     axes.set_yticks([], minor=True)
-    axes.set_ylim(low / 1.15, high * 1.15)
+    axes.set_ylim(low, high)
 
 
 def _legend(figure: Figure, seeds: int, place: Axes | None) -> None:

@@ -205,7 +205,7 @@ def figures(folder: Path) -> None:
     across = {"ratio": "share of parameters updated", "selection": "share of devices updating, a round"}
     up = {
         "rounds_to_target": f"rounds to {TARGET:g} accuracy",
-        "late_gradient": f"squared gradient norm, last {LATE} rounds",
+        "late_gradient": "squared gradient norm, late",
         "rounds_to_warm_target": f"rounds to {WARM_TARGET:g} accuracy",
     }
     panels = []

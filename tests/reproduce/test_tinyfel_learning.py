@@ -14,8 +14,8 @@ VERDICTS = {
     "late gradient falls with ratio": "does not hold",
     "rounds to target falls with selection": "inconclusive",
     "late gradient falls with selection": "holds",
-    "warm start: rounds to target falls with ratio": "TODO",
-    "warm start: late gradient falls with ratio": "TODO",
+    "warm start: rounds to target falls with ratio": "holds",
+    "warm start: late gradient falls with ratio": "holds",
 }
 
 
