@@ -30,6 +30,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 reproduce: $(READY)
+	$(BIN)/emulator fetch mnist
 	$(BIN)/emulator fetch fashion-mnist
 	$(BIN)/emulator fetch cifar10
 	$(BIN)/emulator fetch mobilenetv2-imagenet

@@ -58,10 +58,10 @@ class Study:
     variants: Mapping[str, Overrides]
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
 
-    def results(self) -> dict[str, list[Result]]:
-        """Every variant's runs, in the order of the seeds."""
+    def results(self, processes: int | None = None) -> dict[str, list[Result]]:
+        """Every variant's runs, in the order of the seeds; ``processes`` at once, as many as there are cores if not told."""
         asked = [(self, variant, seed) for variant in self.variants for seed in self.seeds]
-        with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        with ProcessPoolExecutor(processes or os.cpu_count(), get_context("spawn")) as pool:
             folders = list(pool.map(_run, asked))
         found: dict[str, list[Result]] = {variant: [] for variant in self.variants}
         for (_, variant, _), folder in zip(asked, folders, strict=True):
