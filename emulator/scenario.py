@@ -1,77 +1,35 @@
 """A scenario: everything that defines a run, validated, frozen, and hashed."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 import scenarios
-from emulator.cell_settings import NetworkSettings
+from emulator.blocks import Blocks
 from emulator.devices.population import CellSpec, GroupSpec
 from emulator.devices.profile import Profile
-from emulator.devices.profile_file import load_profile
-from emulator.devices.uncertainty import drawn_within
 from emulator.fleet_rules import (
     contended,
-    counts_of,
-    drawn_findings,
-    place_findings,
-    population_findings,
-    vary_findings,
 )
-from emulator.fleets import FleetName, expand, fleet_findings
-from emulator.learning.datasets import DATASETS
-from emulator.learning.models import ModelSpec, refusal
-from emulator.learning.random import stream
-from emulator.model_rules import model_findings
+from emulator.fleets import expand
 from emulator.nearest import unknown
-from emulator.plan_rules import plan_findings
-from emulator.protocols.base import Settings
 from emulator.protocols.catalogue import PROTOCOLS
-from emulator.protocols.settings import CutWork
-from emulator.section import Section, wrong
+from emulator.scenario_rules import findings_of
+from emulator.section import wrong
 from emulator.sections import (
-    ActorSettings,
-    DataSettings,
     DeviceGroup,
-    EvaluateSettings,
-    ModelSettings,
-    PopulationSettings,
-    SeedSettings,
-    ServerSettings,
-    StopSettings,
 )
 from emulator.world import Seeds
 from emulator.yaml_text import dump
 
 
-class Scenario(Section):
+class Scenario(Blocks):
     """A whole run. ``resolved`` writes every default out; reading that again gives an equal scenario."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="names the run folder")
-    seed: int = Field(default=0, ge=0)
-    seeds: SeedSettings = SeedSettings()
-    data: DataSettings
-    model: ModelSettings
-    fleet: FleetName | None = Field(
-        default=None, description="name of a fleet, in place of devices (emulator list fleets)"
-    )
-    devices: Annotated[list[DeviceGroup], Field(min_length=1)]
-    population: PopulationSettings = PopulationSettings()
-    server: ServerSettings = ServerSettings()
-    network: NetworkSettings = NetworkSettings()
-    protocol: SerializeAsAny[Settings]
-    evaluate: EvaluateSettings = EvaluateSettings()
-    stop: StopSettings = StopSettings()
-    on_out_of_memory: Literal["fail", "exclude"] = Field(
-        default="fail", description="when a step does not fit a device: end the run, or go on without the device"
-    )
-    actors: ActorSettings = ActorSettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -89,125 +47,10 @@ class Scenario(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        finding = next(self._findings(), None)
+        finding = next(findings_of(self), None)
         if finding is not None:
             raise wrong(finding)
         return self
-
-    def _findings(self) -> Iterator[str]:
-        """What does not go together: ``key.path: got X; expected Y``."""
-        yield from self._fleet_findings()
-        yield from self.network.findings()
-        for index, group in enumerate(self.devices):
-            if group.cell is not None:
-                yield from (f"devices[{index}].{words}" for words in place_findings(group, self.network.cells))
-        yield from vary_findings(self.devices, self.network.cells)
-        yield from drawn_findings(self._profiles(), self.profile)
-        yield from self._edge_findings()
-        yield from self._completeness_findings()
-        yield from self._data_findings()
-        yield from self._model_findings()
-        yield from plan_findings(self.protocol, self.devices, self.network.cells, self.profile)
-        if self.stop.accuracy is not None and self.evaluate.validation == 0:
-            yield "stop.accuracy: got a target, but no validation data; expected evaluate.validation above 0"
-        if self.protocol.reads_validation and self.evaluate.validation == 0:
-            yield f"evaluate.validation: got 0; expected above 0, as {self.protocol_name} decides on validation data"
-
-    def _fleet_findings(self) -> Iterator[str]:
-        if self.fleet is not None:
-            yield from fleet_findings(self.fleet, self.devices, self.network)
-        yield from population_findings(self.devices, self.population)
-        for index, group in enumerate(self.devices):
-            if group.cell is not None and group.cell not in self.network.cells:
-                words = unknown(group.cell, self.network.cells, "a cell under network.cells")
-                yield f"devices[{index}].cell: {words}"
-        yield from self.protocol.too_many_for(self.fleet_size)
-
-    def _profiles(self) -> list[str]:
-        """Every profile that machines here have, once."""
-        edges = [site.edge.profile for site in self.network.sites.values() if site.edge is not None]
-        return list(dict.fromkeys([*(group.profile for group in self.devices), self.server.profile, *edges]))
-
-    def _completeness_findings(self) -> Iterator[str]:
-        """Protocols that split count minibatches at both ends; that a device leaves some out is not built there."""
-        for index, group in enumerate(self.devices):
-            if group.completeness is not None and isinstance(self.protocol, CutWork):
-                got = f"devices[{index}].completeness: got {group.completeness.low:g} to {group.completeness.high:g}"
-                yield f"{got}; expected none, as {self.protocol_name} does all of the local work"
-
-    def _edge_findings(self) -> Iterator[str]:
-        if not PROTOCOLS[self.protocol_name].edges:
-            return
-        for index, group in enumerate(self.devices):
-            site = self.network.cells[group.cell].site if group.cell is not None else None
-            if site is None or self.network.sites[site].edge is None:
-                got = "no cell" if group.cell is None else f"cell {group.cell} without an edge server at its site"
-                yield f"devices[{index}].cell: got {got}; expected one, as {self.protocol_name} aggregates at edges"
-
-    def _data_findings(self) -> Iterator[str]:
-        data, info = self.data, DATASETS[self.data.dataset]
-        used = data.samples or info.train
-        if used > info.train:
-            yield f"data.samples: got {used}; expected at most the {info.train} training samples of {data.dataset}"
-        if self.fleet_size > used:  # what validation and the partition need besides shows when the data are there
-            yield f"devices: got {self.fleet_size} for {used} training samples; expected a sample a device or more"
-        if (self.evaluate.samples or 0) > info.test:
-            got = self.evaluate.samples
-            yield f"evaluate.samples: got {got}; expected at most the {info.test} test samples of {data.dataset}"
-        if data.root is not None and data.dataset == "digits":
-            yield f'data.root: got "{data.root}"; expected none, as digits come with the platform'
-
-    def _model_findings(self) -> Iterator[str]:
-        reason = refusal(self.model_spec)
-        if reason is not None and reason.startswith("keep_ratio: "):
-            yield f"model.{reason}"
-        elif reason is not None:
-            yield f"model.name: {reason} (data.dataset is {self.data.dataset})"
-        else:
-            own = {f"devices[{index}].cut": group.cut for index, group in enumerate(self.devices)}
-            cuts = {"model.cut": self.model.cut, **own}
-            yield from model_findings(self.protocol_name, self.protocol, self.model_spec, cuts)
-        yield from self._profile_findings()
-
-    def _profile_findings(self) -> Iterator[str]:
-        """Settings of a protocol that name profiles which no device has."""
-        known = sorted({group.profile for group in self.devices})
-        for key, names in getattr(self.protocol, "profiles", {}).items():
-            for name in names:
-                if name not in known:
-                    yield f'protocol.{key}: got "{name}"; expected profiles of the fleet: {", ".join(known)}'
-
-    @property
-    def protocol_name(self) -> str:
-        """The protocol's name: the one whose settings these are."""
-        return next(name for name, entry in PROTOCOLS.items() if type(self.protocol) is entry.settings)
-
-    @property
-    def fleet_size(self) -> int:
-        """Number of devices."""
-        return sum(self.counts)
-
-    @property
-    def counts(self) -> list[int]:
-        """Number of devices of each group."""
-        return counts_of(self.devices, self.population)
-
-    @property
-    def cuts(self) -> list[int]:
-        """Blocks on the devices of each group; empty where the model is not split."""
-        found = [self.model.cut if group.cut is None else group.cut for group in self.devices]
-        return [cut for cut in found if cut is not None]
-
-    @property
-    def model_spec(self) -> ModelSpec:
-        """The model for this data set's images."""
-        info = DATASETS[self.data.dataset]
-        return ModelSpec(self.model.name, info.classes, info.shape, self.model.batch_statistics, self.model.keep_ratio)
-
-    @property
-    def all_seeds(self) -> Seeds:
-        """The seed of each concern."""
-        return Seeds(**{key: self.seed if value is None else value for key, value in self.seeds})
 
     def groups(self) -> list[GroupSpec]:
         """The device groups as the population draws them."""
@@ -238,12 +81,6 @@ class Scenario(Section):
             dynamic_channels=found.dynamic_channels if dynamic is None else dynamic,
             sparse_kernels=found.sparse_kernels if sparse is None else sparse,
         )
-
-    def profile(self, name: str) -> Profile:
-        """What machines of a profile can do here: as its file says, or drawn once within its figures' uncertainties."""
-        found = load_profile(name)
-        nominal = self.population.uncertainty == "nominal"
-        return found if nominal else drawn_within(found, partial(stream, self.all_seeds.fleet))
 
     def server_profile(self) -> Profile:
         """What the server can do."""
