@@ -54,9 +54,8 @@ def _devices_table(found: Explanation) -> None:
     waited = Counter[str]()
     for part in found.parts:
         waited[part.device] += round(part.waiting_s * 1e9)
-    order = sorted(
-        found.participation, key=lambda each: (-found.owners.get(each.device, 0), -waited[each.device], each.device)
-    )
+    there = [each for each in found.participation if each.asked]
+    order = sorted(there, key=lambda each: (-found.owners.get(each.device, 0), -waited[each.device], each.device))
     rows = [
         (
             each.device, f"{found.owners.get(each.device, 0) / 1e9:.3f}", f"{waited[each.device] / 1e9:.3f}",
