@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import median_low
-from typing import Literal
+from typing import Any, Literal
 
 from actors.inline import TimingOnly
 from emulator.blueprint import Blueprint
@@ -173,14 +173,16 @@ def _unlimited(plan: Blueprint, change: Change) -> Blueprint:
     return replace(plan, wiring=replace(plan.wiring, accesses=accesses, plan=network))
 
 
+OWN = ("uplink_bps", "downlink_bps", "latency_s", "slowdown")
+LINK = ("uplink_bps", "downlink_bps", "latency_ns", "weight", "uplink_trace", "downlink_trace")
+
+
 def _alike(plan: Blueprint, name: str) -> Blueprint:
     model = next(device for device in plan.devices if device.name == name)
     access = next(access for access in plan.wiring.accesses if access.name == name)
-    keys = ("uplink_bps", "downlink_bps", "latency_s", "slowdown")
-    figures = {key: getattr(model, key) for key in keys}
+    figures: dict[str, Any] = {key: getattr(model, key) for key in OWN}
+    links: dict[str, Any] = {key: getattr(access, key) for key in LINK}
     devices = tuple(replace(device, profile=model.profile, **figures) for device in plan.devices)
-    keys = ("uplink_bps", "downlink_bps", "latency_ns", "weight", "uplink_trace", "downlink_trace")
-    links = {key: getattr(access, key) for key in keys}
     accesses = tuple(replace(each, **links) for each in plan.wiring.accesses)
     return replace(plan, devices=devices, wiring=replace(plan.wiring, accesses=accesses))
 

@@ -30,7 +30,7 @@ INSTANT: dict[str, Any] = {"flop_per_s": 1e30}
 SPEEDS: dict[str, dict[str, Any]] = {
     "processor": INSTANT, "uplink": {"uplink_bps": UNLIMITED_BPS}, "downlink": {"downlink_bps": UNLIMITED_BPS},
 }  # fmt: skip
-FREE = {"rel": 1e-9, "abs": 2e-9}
+FREE: dict[str, Any] = {"rel": 1e-9, "abs": 2e-9}
 
 
 def lengths(played: Played) -> list[float]:
@@ -50,14 +50,19 @@ def asked(blueprint: Blueprint, change: Change) -> Result:
 # ---- every protocol: equal to real runs ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("speed", SPEEDS)
-@pytest.mark.parametrize("name", PROTOCOLS)
+# With edge servers all devices change, and their ways lead on over sites: see the edge tier below. TinyFEL's rates come from a
+# radio, which no profile changes.
+CASES = [
+    (name, speed)
+    for name in PROTOCOLS
+    for speed in SPEEDS
+    if speed == "processor" or name not in ("hierfavg", "tinyfel")
+]
+
+
+@pytest.mark.parametrize(("name", "speed"), CASES)
 def test_a_device_s_speed_as_in_a_real_run(name: str, speed: Any) -> None:
-    if name == "tinyfel" and speed != "processor":
-        pytest.skip("its rates come from a radio, which no profile changes")
-    whose = None if name == "hierfavg" else SECOND  # with edge servers all devices change
-    if whose is None and speed != "processor":
-        pytest.skip("all ways: see the test of the edge tier")
+    whose = None if name == "hierfavg" else SECOND
     result = asked(world_of(name), Change(fast=speed, device=whose))
     real = time_only(world_of(name, second=SPEEDS[speed]))
     assert result.refused is None
@@ -81,7 +86,8 @@ def test_without_a_device_as_in_a_real_run(name: str, lost: str) -> None:
     real = time_only(replace(blueprint, conditions=gone))
     assert real.end.devices_lost == 1
     result = asked(blueprint, Change(without=lost))
-    assert (result.refused, result.rounds_s) == (None, pytest.approx(lengths(real), **FREE))
+    assert result.refused is None
+    assert result.rounds_s == pytest.approx(lengths(real), **FREE)
 
 
 # A device of parallel_split's that is lost leaves its share of the joint minibatch empty; one that was not asked has none.
@@ -89,7 +95,7 @@ def test_without_a_device_as_in_a_real_run(name: str, lost: str) -> None:
 DRAWN = [
     name
     for name, entry in PROTOCOLS.items()
-    if entry.settings.own_sampling is None and name not in ("parallel_split", "ecofed")
+    if getattr(entry.settings, "own_sampling", None) is None and name not in ("parallel_split", "ecofed")
 ]
 
 
@@ -139,7 +145,8 @@ def three(**changes: Any) -> Blueprint:
 def test_by_hand(change: Change, seconds: float) -> None:
     result = asked(three(), change)
     assert result.rounds_s == pytest.approx((seconds, seconds))
-    assert (result.same_work, result.before_s) == (True, pytest.approx(2 * 0.35766))
+    assert result.same_work
+    assert result.before_s == pytest.approx(2 * 0.35766)
     assert result.saved == pytest.approx(1 - seconds / 0.35766)
 
 
@@ -177,7 +184,8 @@ def test_nothing_changes_without_a_change() -> None:
 
 def test_a_deadline_keeps_its_time_and_others_count() -> None:
     result = asked(fedavg_world(2, ending={"name": "fixed", "seconds": 0.36}), Change(fast="processor"))
-    assert (result.same_work, result.after_s) == (False, pytest.approx(2 * 0.05766))  # all five are there at once
+    assert result.after_s == pytest.approx(2 * 0.05766)  # all five are there at once
+    assert not result.same_work
     slow = asked(fedavg_world(2, ending={"name": "fixed", "seconds": 0.36}), Change(without="device-0000"))
     assert (slow.same_work, slow.after_s) == (True, 0.72)  # the others do what they did, until the same deadlines
 
