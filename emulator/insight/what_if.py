@@ -215,9 +215,14 @@ def usual(straggler: str | None, middle: str | None) -> Iterator[Change]:
 
 def cautions(run: Run) -> list[str]:
     """Why another timing may lead this run to other work, so that a what-if is of what would then be done."""
+    from emulator.conditions import conditions
+    from emulator.preparation import draw_fleet
+
     found, protocol = [], run.scenario.protocol
     if isinstance(protocol, RoundSettings) and protocol.ending.name != "all":
         found.append(f"rounds end by {protocol.ending.name}: other devices may count")
+    if any(device.presence is not None for device in conditions(run.scenario, draw_fleet(run.scenario))):
+        found.append("devices come and go: at other times others are there to be drawn")
     if any(decision.kind == "read" for decision in run.decisions):
         found.append("the run decides on data: its decisions are taken again in their order")
     if run.scenario.stop.accuracy is not None:

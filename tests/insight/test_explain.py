@@ -10,7 +10,7 @@ import emulator
 from emulator.cli import main
 from emulator.insight.explain import Explanation, explain
 from emulator.insight.load import RunError
-from emulator.insight.what_if import Change, what_if
+from emulator.insight.what_if import Change, cautions, what_if
 from tests.scenario.worlds import text
 
 PLAIN = {"network": {"cells": {"home-wifi": {"uplink": "20 Mbit/s", "downlink": "40 Mbit/s", "latency": "5 ms"}}}}
@@ -40,7 +40,8 @@ def test_the_answer_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["explain", str(folder)]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0] == ("device-0002 (phone-low) set 2 of 2 rounds, 100% of the critical path; its bottleneck: uplink")
-    assert told[1].startswith("what would save most: ")
+    assert told[1] == "critical path by class: phone-low 100%"
+    assert told[2].startswith("what would save most: ")
     assert any(line.startswith("without device-0002") for line in told)
 
 
@@ -90,6 +91,7 @@ def test_who_waits_for_devices_to_come_back(tmp_path: Path) -> None:
     drawn, away = found.paths[0].segments[:2]  # the server draws the weights to start from meanwhile
     assert (drawn.kind, away.kind, away.end_ns / 1e9) == ("server compute", "away", 100.0)
     assert found.paths[0].set_by == "away"
+    assert cautions(found.run) == ["devices come and go: at other times others are there to be drawn"]
 
 
 def test_a_run_without_a_round_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from actors.inline import TimingOnly
 from emulator.blueprint import Blueprint
 from emulator.devices.condition import Condition
 from emulator.devices.intervals import Intervals
@@ -13,7 +14,8 @@ from emulator.insight.what_if import Change, Recorded, Result, median_device, pl
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.hierfavg import HierFavgSettings, hierfavg
-from emulator.rows import Decision
+from emulator.rows import Decision, Round
+from emulator.simulation import Simulation
 from emulator.wiring import Wiring, plain
 from emulator.world import ANY_OP
 from network.plan import CellPlan, NetworkPlan, SitePlan
@@ -109,6 +111,22 @@ def test_without_a_device_the_others_are_drawn_as_before(name: str) -> None:
     assert {len(cohort) for cohort in cohorts} == {1, 2}
     real = time_only(world_of(name, told={**some, "sampling": {"name": "given", "cohorts": cohorts}}))
     assert result.rounds_s == pytest.approx(lengths(real), **FREE)
+
+
+def test_a_device_that_comes_later_is_drawn_when_it_is_there() -> None:
+    # Round times 157.66, 357.66, 257.66 ms; the second device is there from 0.4 s on: in the third round, from 0.51532 s on.
+    late = (Condition(), Condition(Intervals(None, ((0.4, 9.0),))), Condition())
+    blueprint = replace(three(), settings=FedAvgSettings(rounds=3, cohort=3, learning_rate=0.1), conditions=late)
+    before = time_only(blueprint)
+    assert lengths(before) == pytest.approx([0.25766, 0.25766, 0.35766])
+    result = play(blueprint, Change(without=SECOND), recorded(before))
+    assert result.rounds_s == pytest.approx([0.25766] * 3)
+    simulation = Simulation(blueprint, TimingOnly())
+    simulation.world.leave_out(simulation.world.devices[1])
+    rounds = [row for messages in simulation.messages() for row in messages if isinstance(row, Round)]
+    assert [row.cohort for row in rounds] == [row.cohort for row in before.rounds]  # it is drawn, and does nothing
+    assert [len(row.cohort) for row in rounds] == [2, 2, 3]
+    assert [len(row.finished) for row in rounds] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("name", [name for name in PROTOCOLS if name not in ("hierfavg", "tinyfel")])
