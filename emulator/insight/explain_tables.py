@@ -15,6 +15,8 @@ MOST = 20  # rows of a table for people; --json has all
 
 def show(found: Explanation, *, what_if: bool) -> None:
     """Tables on stdout, the answer first."""
+    if not found.run.ended:
+        print(f"note: the run was {found.run.summary['status']}; its {len(found.paths)} whole rounds are explained")
     for line in [*found.headline(), *([found.cure()] if what_if else [])]:
         print(line)
     print()

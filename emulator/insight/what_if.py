@@ -14,7 +14,7 @@ from actors.inline import TimingOnly
 from emulator.blueprint import Blueprint
 from emulator.devices.profile import Profile
 from emulator.insight.history import devices_of
-from emulator.insight.load import Run
+from emulator.insight.load import Run, RunError
 from emulator.insight.waiting import Part
 from emulator.protocols.round_settings import RoundSettings
 from emulator.rows import Decision, Event, Round
@@ -74,14 +74,23 @@ class Result:
 
 
 def what_if(run: Run, changes: Sequence[Change]) -> list[Result]:
-    """One result a change. Raises ScenarioError where the run's scenario or data are not at hand, ValueError for a device that
-    the run does not have.
+    """One result a change. Raises ScenarioError where the run's scenario or data are not at hand, RunError where they now give
+    other times than the run's, ValueError for a device that the run does not have.
     """
-    from emulator.preparation import prepare  # it loads the data
-
-    plan = whole(prepare(run.scenario).plan)
+    plan = whole(run.prepared.plan)
     recorded = Recorded(run.rows, [float(seconds) for seconds in run.rounds["duration_s"]], _decisions(run))
+    again = play(plan, Change(), recorded)
+    if again.refused is not None or any(map(_differ, again.rounds_s, recorded.rounds_s)):
+        made = f"version {run.summary.get('version')}, commit {run.summary.get('commit')}"
+        raise RunError(
+            f"{run.folder}: got other times when its scenario is played again ({again.refused or 'rounds differ'}); expected "
+            f"the version that made the run ({made})"
+        )
     return [play(plan, change, recorded) for change in changes]
+
+
+def _differ(one_s: float, other_s: float) -> bool:
+    return abs(one_s - other_s) > 1.5e-9  # durations in the records are rounded from nanoseconds
 
 
 @dataclass(frozen=True)

@@ -180,6 +180,15 @@ def test_a_deadline_that_nobody_misses_ends_nothing() -> None:
     assert (path.set_by, path.bottleneck) == ("device-0004", "device compute")
 
 
+def test_who_trains_less_is_in_time() -> None:
+    # The two that would be late train until their uploads of 38.44 ms arrive at 360 ms: that is when the round ends, by work.
+    ending = {"name": "fixed", "seconds": 0.36, "late": "partial"}
+    (path,) = paths_of(time_only(fedavg_world(1, ending=ending)))
+    assert tiles(path)
+    assert (path.seconds, path.by_kind().get("deadline")) == (0.36, None)
+    assert told(path)[1:] == [("device compute", path.set_by, 302.34), ("uplink", path.set_by, 38.44)]
+
+
 def test_a_deadline_without_a_told_length() -> None:
     # As above, for a protocol that reports none: the clock is taken to run from the round's first request on.
     played = time_only(fedavg_world(1, ending={"name": "fixed", "seconds": 0.36}))

@@ -100,6 +100,27 @@ def test_a_run_without_a_round_is_refused(tmp_path: Path) -> None:
         Explanation(emulator.load(folder))
 
 
+def spoilt(path: Path, old: str, new: str) -> None:
+    words = path.read_text()
+    assert words.count(old) == 1
+    path.write_text(words.replace(old, new))
+
+
+def test_a_run_that_was_cut_short_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = ran(tmp_path, [])
+    spoilt(folder / "summary.json", '"status": "done"', '"status": "interrupted"')
+    capsys.readouterr()
+    assert main(["explain", str(folder), "--no-what-if"]) == 0
+    assert capsys.readouterr().out.startswith("note: the run was interrupted; its 2 whole rounds are explained\n")
+
+
+def test_a_clock_that_gives_other_times_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = ran(tmp_path, [])
+    spoilt(folder / "scenario.yaml", "uplink: 4 Mbit/s", "uplink: 5 Mbit/s")
+    assert main(["explain", str(folder)]) == 2
+    assert "got other times when its scenario is played again (rounds differ)" in capsys.readouterr().err
+
+
 def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         assert main(["explain", str(folder)]) == 2
