@@ -12,6 +12,7 @@ import pytest
 from emulator.blueprint import Blueprint
 from emulator.devices.condition import Condition
 from emulator.devices.intervals import Intervals
+from emulator.devices.presence import Markov
 from emulator.insight.critical_path import KINDS, Path, Window, paths
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
@@ -237,6 +238,23 @@ def test_waiting_for_a_device_to_come_back() -> None:
         [("away", "-", 996.0), ("uplink", "device-0001", 4.0)],
     ]
     assert found[1].set_by == "away"
+
+
+@pytest.mark.parametrize("name", ["fedavg", "splitfed_v1", "fedgkt", "split_learning", "hierfavg"])
+@pytest.mark.parametrize("key", range(4))
+def test_comings_and_goings_explain_all_other_waiting(name: str, key: int) -> None:
+    """Property: devices that are there and away for 30 ms on average; no round waits for anything that nobody did."""
+    presences = [Markov(10 * key + index, 0.03, 0.03) for index in range(3)]
+    conditions = tuple(Condition(presence) for presence in presences)
+    played = time_only(replace(world_of(name, told={"rounds": 6}), conditions=conditions))
+
+    def changed(ns: int) -> bool:
+        return ns > 0 and any(one.at(ns)[0] != one.at(ns - 1)[0] for one in presences)
+
+    found = paths(played.events, windows_of(played.rounds), changed)
+    assert len(found) == 6
+    assert all(map(tiles, found))
+    assert not {"deadline", "idle"} & {kind for path in found for kind in path.by_kind()}
 
 
 def test_a_round_without_length() -> None:
