@@ -15,7 +15,19 @@ from tests.worlds import CNN, MLP, Played, fleet, plan
 ROUNDS: dict[str, Any] = {"rounds": 2, "cohort": 3, "learning_rate": 0.1, "batch_size": 16}
 LATENCY: dict[str, Any] = {"link_latency_s": 0.001}
 OWN: dict[str, dict[str, Any]] = {"fedprox": {"mu": 0.01}, "federated_dropout": {"volume": 0.5}}  # needed besides
-CUT = ("split_learning", "splitfed_v1", "splitfed_v2", "parallel_split", "local_loss", "fedgkt", "fedsl", "ecofed")
+RULES: dict[str, dict[str, Any]] = {"fedasync": {}, "fedbuff": {"buffer": 2}, "semi_async": {"window_s": 0.05}}
+ASYNCHRONOUS = {f"{training}{rule}": own for rule, own in RULES.items() for training in ("", "split_", "frozen_")}
+CUT = (
+    *(name for name in ASYNCHRONOUS if "_f" in name or name.endswith("_semi_async")),
+    "split_learning",
+    "splitfed_v1",
+    "splitfed_v2",
+    "parallel_split",
+    "local_loss",
+    "fedgkt",
+    "fedsl",
+    "ecofed",
+)
 CONVOLVED = ("fedsl", "adp_upload", "tinyfel", "elfish", "heterofl", "fjord", "federated_dropout")
 
 
@@ -30,7 +42,7 @@ def world_of(
     settings. With edge servers they are three like devices, which all change with the second.
     """
     entry, second = PROTOCOLS[name], second or {}
-    settings = entry.settings(**ROUNDS | OWN.get(name, {}) | (told or {}))
+    settings = entry.settings(**settings_of(name) | (told or {}))
     if entry.edges:
         return edged(entry.run, settings, 3, **second)
     problem = CNN if name in CONVOLVED else MLP
@@ -43,6 +55,14 @@ def world_of(
     ]
     found = plan(entry.run, settings, groups, samples=(40, 24, 32), problem=problem, **LATENCY | changes)
     return air(found) if name == "tinyfel" else found
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """What every protocol is told: two rounds of all three devices, or four aggregations with all three at work."""
+    if name not in ASYNCHRONOUS:
+        return ROUNDS | OWN.get(name, {})
+    rest = {key: value for key, value in ROUNDS.items() if key != "cohort"}
+    return {**rest, "rounds": 4, "concurrency": 3, **ASYNCHRONOUS[name]}
 
 
 def windows_of(rounds: list[Round], ending: Mapping[int, float] | None = None) -> list[Window]:
