@@ -70,7 +70,7 @@ def run(scenario: Scenario, options: RunOptions) -> Finished:
     prepared = prepare(scenario)
     refuse_cut(scenario, prepared.plan)
     folder = new_folder(options.out, scenario.name, scenario.sha256())
-    records = RunFolder(folder, _header(scenario, options, prepared, decisions))
+    records = RunFolder(folder, header(scenario, options, prepared, decisions))
     progress = Progress(scenario, quiet=options.quiet)
     started = time.perf_counter()
     status: str | None = "failed"
@@ -132,7 +132,7 @@ def _on_ray(
         yield from cluster.play(path_of(simulate), prepared.plan, None)
 
 
-def _header(scenario: Scenario, options: RunOptions, prepared: Prepared, decisions: list[Decision] | None) -> Header:
+def header(scenario: Scenario, options: RunOptions, prepared: Prepared, decisions: list[Decision] | None) -> Header:
     ignored = options.timing_only and scenario.stop.accuracy is not None and decisions is None
     return Header(
         name=scenario.name,

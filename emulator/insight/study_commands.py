@@ -1,0 +1,50 @@
+"""Subcommands over runs: ``retime``, ``sweep``, ``compare``, ``bundle``."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_study_commands(commands: Any) -> None:
+    """Put the subcommands' parsers beside the others."""
+    retime = commands.add_parser("retime", help="a run's training under another network or fleet, without training")
+    retime.add_argument("run", help="a run folder")
+    retime.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. network.backhaul.rate='1 Gbit/s'")
+    _folder(retime, "results")
+    retime.set_defaults(command=_retime)
+    sweep = commands.add_parser("sweep", help="a scenario over a grid or a list of settings and over seeds")
+    sweep.add_argument("file", type=Path, help="a YAML file: scenario, out, seeds, grid, list (docs/compare.md)")
+    sweep.add_argument("--jobs", type=int, help="runs at once (default: the cores)")
+    sweep.add_argument("--address", help="an existing Ray cluster, e.g. auto (default: inline, one process a run)")
+    sweep.set_defaults(command=_sweep)
+    for each in (retime, sweep):
+        each.add_argument("--debug", action="store_true", help="show where a failure came from")
+
+
+def _folder(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "--out", type=Path, default=default and Path(default), help=f"folder to write to (default: {default})"
+    )
+
+
+def _retime(options: argparse.Namespace) -> int:
+    from emulator.insight.load import Run
+    from emulator.insight.retime import retime
+    from emulator.progress import final_table
+
+    finished = retime(Run(options.run), options.overrides, options.out)
+    final_table(finished.summary, finished.folder)
+    return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from emulator.insight.sweep import read_sweep, sweep
+    from emulator.reading import ScenarioError
+
+    if options.jobs is not None and options.jobs < 1:
+        raise ScenarioError(f"sweep: got --jobs {options.jobs}; expected 1 or more")
+    plan = read_sweep(options.file)
+    failed = sweep(plan, lambda text: print(text, file=sys.stderr), options.jobs, options.address)
+    print(plan.out / "sweep.csv")
+    return 1 if failed else 0
