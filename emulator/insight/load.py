@@ -72,7 +72,7 @@ class Run:
 
         path = self.folder / "rounds.csv"
         try:
-            found = pd.read_csv(path, float_precision="round_trip")
+            found = pd.read_csv(path)
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: cannot be read ({error}); expected the rounds of a run") from None
         if list(found.columns[: len(COLUMNS)]) != list(COLUMNS):

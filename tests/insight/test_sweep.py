@@ -22,7 +22,7 @@ from tests.insight.study_worlds import written
 def sweep_file(folder: Path, **keys: Any) -> Path:
     written(folder)
     path = folder / "sweep.yaml"
-    path.write_text(yaml.safe_dump({"scenario": "tiny.yaml", "out": str(folder / "out"), **keys}))
+    path.write_text(yaml.safe_dump({"scenario": "tiny.yaml", "out": str(folder / "out"), **keys}, sort_keys=False))
     return path
 
 
@@ -89,7 +89,7 @@ def test_a_failing_run_is_told_and_the_others_go_on(tmp_path: Path, capsys: pyte
     assert main(["sweep", str(file), "--jobs", "1"]) == 1
     bad, good = rows(tmp_path)
     assert (bad["status"], good["status"], good["rounds"]) == ("failed", "done", "1")
-    assert "fashion-mnist" in bad["error"]
+    assert "expected a file train-images-idx3-ubyte" in bad["error"]
     assert "failed: ScenarioError" in capsys.readouterr().err
 
 
