@@ -106,6 +106,9 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         "--draws", type=int, metavar="N", help="redraw the fleet within the profiles' uncertainties, N times"
     )
     check.add_argument("--cuts", action="store_true", help="only the model's cuts: what each would ask of the devices")
+    check.add_argument(
+        "--cost", action="store_true", help="only what a run will take: host time, memory, virtual time, bytes"
+    )
     check.set_defaults(command=_check)
     listing = commands.add_parser("list", help="what a scenario can name")
     listing.add_argument("what", nargs="?", metavar="protocols|profiles|cells|fleets|datasets|models|weights|scenarios")
@@ -192,9 +195,12 @@ def _check(options: argparse.Namespace) -> int:
         raise UsageError(f"got {got}; expected one fleet or more to draw, without --devices")
     if options.cuts and (options.draws is not None or options.devices is not None):
         raise UsageError("got --cuts with --devices or --draws; expected one of them")
+    if options.cost and (options.cuts or options.draws is not None or options.devices is not None):
+        raise UsageError("got --cost with --devices, --draws or --cuts; expected one of them")
     from emulator.checking import check
     from emulator.cuts import show_cuts
     from emulator.fleet_report import show_devices
+    from emulator.insight.cost import show_cost
     from emulator.reading import read_scenario
 
     scenario = read_scenario(options.scenario, options.overrides)
@@ -203,6 +209,8 @@ def _check(options: argparse.Namespace) -> int:
             show_devices(scenario, options.devices)
         elif options.cuts:
             show_cuts(scenario)
+        elif options.cost:
+            show_cost(scenario)
         else:
             check(scenario, options.draws)
     return 0

@@ -28,7 +28,11 @@ def add_study_commands(commands: Any) -> None:
     compare.add_argument("--figures", action="store_true", help="with --out: figures as PDF (needs matplotlib)")
     compare.add_argument("--out", type=Path, help="folder for tables as CSV, LaTeX and HTML (default: none is written)")
     compare.set_defaults(command=_compare)
-    for each in (retime, sweep, compare):
+    bundle = commands.add_parser("bundle", help="a run in one archive: scenario, records, environment, citations")
+    bundle.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    bundle.add_argument("--out", type=Path, help="the archive, .tar.gz or .zip (default: NAME-TIME-HASH.tar.gz, here)")
+    bundle.set_defaults(command=_bundle)
+    for each in (retime, sweep, compare, bundle):
         each.add_argument("--debug", action="store_true", help="show where a failure came from")
 
 
@@ -73,4 +77,13 @@ def _compare(options: argparse.Namespace) -> int:
     written += write_figures(found, options.out) if options.figures else []
     for path in written:
         print(path)
+    return 0
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from emulator.insight.bundle import bundle
+    from emulator.insight.load import Run
+
+    run = Run(options.run)
+    print(bundle(run, options.out or Path(f"{run.name}-{run.folder.resolve().name}.tar.gz")))
     return 0
