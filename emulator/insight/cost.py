@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 from actors.inline import Done, Inline, TimingOnly
 from actors.program import Program
@@ -26,6 +26,8 @@ from emulator.run import RunOptions, header
 from emulator.scenario import Scenario
 from emulator.simulation import Message, Simulation
 from emulator.world import DecisionMissing
+
+T = TypeVar("T", int, float)
 
 SAMPLED_ROUNDS, SAMPLE_S = 3, 15.0  # real rounds: this many, or fewer once they took so long
 CLOCK_S = 60.0  # the clock is played so long at most; then the rest is taken to be alike
@@ -68,16 +70,16 @@ class Sample:
 
     def training(self, flops: int) -> float:
         """Seconds for so many FLOPs of a run; its first round is the sampled one."""
-        flops_s = sum(_later(self.training_s)) / max(1, sum(_later(self.flops)))
+        flops_s: float = sum(_later(self.training_s)) / max(1, sum(_later(self.flops)))
         return self.training_s[0] + max(0, flops - self.flops[0]) * flops_s
 
     def evaluation(self, times: int) -> float:
         """Seconds for so many evaluations."""
-        later = _later(self.evaluation_s)
+        later: list[float] = _later(self.evaluation_s)
         return self.evaluation_s[0] + (times - 1) * sum(later) / len(later)
 
 
-def _later(values: list[Any]) -> list[Any]:
+def _later(values: list[T]) -> list[T]:
     """What follows the first, in which libraries warm up; the first where there is no other."""
     return values[1:] or values
 
@@ -111,22 +113,30 @@ def predict(scenario: Scenario) -> Cost:
     start_s = time.process_time()  # since this process began: loading libraries and data is the run's, too
     sample = sampled(prepared)
     rounds = int(getattr(prepared.plan.settings, "rounds", 0)) or len(sample.rows)
-    told, clock_s = _clock(scenario, prepared)
+    told, clock_s, ended = _clock(scenario, prepared)
     known = told if told else sample.rows  # a protocol that decides on data shows its traffic as it runs
     share = rounds / len(known)
-    exact = len(told) == rounds or (prepared.plan.observation.virtual_time_s is not None and bool(told))
+    exact = len(told) == rounds or ended
     if exact:
         share, rounds = 1.0, len(told)
     flops = round(share * sum(row.device_flops + row.server_flops for row in known))
-    evaluations = len([number for number in range(1, rounds) if number % scenario.evaluate.every == 0]) + 1
-    unplayed = max(0.0, 1 - len(sample.rows) / rounds)
+    evaluations = sum(number % scenario.evaluate.every == 0 for number in range(1, rounds)) + 1
+    unplayed = max(0.0, rounds - len(sample.rows))
     per_round = clock_s / len(told) if told else sample.other_s / len(sample.rows)
     return Cost(
-        rounds, start_s, sample.other_s + unplayed * per_round * rounds, sample.training(flops),
-        sample.evaluation(evaluations), _peak_bytes(), share * known[-1].end_ns / 1e9,
-        *(round(share * sum(getattr(row, f"{name}_bytes") for row in known)) for name in ("uplink", "downlink", "overhead")),
-        flops, exact,
-    )  # fmt: skip
+        rounds=rounds,
+        start_s=start_s,
+        clock_s=sample.other_s + unplayed * per_round,
+        training_s=sample.training(flops),
+        evaluation_s=sample.evaluation(evaluations),
+        memory_bytes=_peak_bytes(),
+        virtual_s=share * known[-1].end_ns / 1e9,
+        uplink_bytes=round(share * sum(row.uplink_bytes for row in known)),
+        downlink_bytes=round(share * sum(row.downlink_bytes for row in known)),
+        overhead_bytes=round(share * sum(row.overhead_bytes for row in known)),
+        flops=flops,
+        exact=exact,
+    )
 
 
 def sampled(prepared: Prepared) -> Sample:
@@ -150,11 +160,14 @@ def _rounds(simulation: Simulation) -> Iterator[Round]:
         yield from (message for message in messages if isinstance(message, Round))
 
 
-def _clock(scenario: Scenario, prepared: Prepared) -> tuple[list[Round], float]:
-    """The rounds on the clock alone, their records written and thrown away, and seconds; none where data decide."""
+def _clock(scenario: Scenario, prepared: Prepared) -> tuple[list[Round], float, bool]:
+    """The rounds on the clock alone, their records written and thrown away; seconds; whether that was all of the run.
+
+    No rounds where data decide, as only tensors tell then.
+    """
     plan = _endless(prepared.plan)
     told: list[Round] = []
-    began = time.process_time()
+    ended, began = False, time.process_time()
     with TemporaryDirectory() as folder:
         records = RunFolder(Path(folder), header(scenario, RunOptions(timing_only=True), prepared, None))
         try:
@@ -163,11 +176,13 @@ def _clock(scenario: Scenario, prepared: Prepared) -> tuple[list[Round], float]:
                 told += _rows(messages)
                 if time.process_time() - began > CLOCK_S:
                     break
+            else:
+                ended = bool(told)
         except DecisionMissing:
             told = []
         finally:
             records.close(0.0, "interrupted")
-    return told, time.process_time() - began
+    return told, time.process_time() - began, ended
 
 
 def _endless(plan: Blueprint) -> Blueprint:
