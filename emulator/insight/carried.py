@@ -11,6 +11,7 @@ from emulator.observer import Accuracy
 from emulator.preparation import Prepared
 from emulator.reading import ScenarioError
 from emulator.rows import Decision
+from emulator.run import Refused
 from emulator.simulation import Outcome
 from emulator.world import Report
 
@@ -27,7 +28,7 @@ class Carried:
         """What was seen of a report's weights. Raises ScenarioError where the recorded run did not look."""
         row = self.rounds[report.round]
         if not row["accuracy"]:
-            raise ScenarioError(
+            raise Refused(
                 f"evaluate.every: got round {report.round} to evaluate; expected rounds that the recorded run evaluated"
             )
         names = [name for name in (*report.watched, "device_accuracy") if row.get(name)]

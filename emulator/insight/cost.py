@@ -7,7 +7,6 @@ core is free for it. Other work on the machine adds to them.
 
 import resource
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,15 +41,15 @@ class _Timed(Inline):
 
     def play(self, programs: list[Program]) -> None:
         """Run and time."""
-        before = time.process_time()
+        before = _seconds()
         super().play(programs)
-        self.training_s += time.process_time() - before
+        self.training_s += _seconds() - before
 
     def observe(self, programs: list[Program]) -> Done:
         """Run and time."""
-        before = time.process_time()
+        before = _seconds()
         found = super().observe(programs)
-        self.evaluation_s += time.process_time() - before
+        self.evaluation_s += _seconds() - before
         return found
 
 
@@ -110,7 +109,7 @@ class Cost:
 def predict(scenario: Scenario) -> Cost:
     """What a run of the scenario will take. Raises ScenarioError where scenario and data do not fit."""
     prepared = prepare(scenario)
-    start_s = time.process_time()  # since this process began: loading libraries and data is the run's, too
+    start_s = _seconds()  # since this process began: loading libraries and data is the run's, too
     sample = sampled(prepared)
     rounds = int(getattr(prepared.plan.settings, "rounds", 0)) or len(sample.rows)
     told, clock_s, ended = _clock(scenario, prepared)
@@ -143,15 +142,15 @@ def sampled(prepared: Prepared) -> Sample:
     """The first rounds with real tensors, each evaluated."""
     watched = replace(prepared.plan.observation, every=1, accuracy=None, virtual_time_s=None)
     executor = _Timed(prepared.holdings())
-    found, began = Sample(), time.process_time()
+    found, began = Sample(), _seconds()
     for row in _rounds(Simulation(replace(prepared.plan, observation=watched), executor)):
         found.rows.append(row)
         found.training_s.append(executor.training_s - sum(found.training_s))
         found.evaluation_s.append(executor.evaluation_s - sum(found.evaluation_s))
-        spent = time.process_time() - began
+        spent = _seconds() - began
         if len(found.rows) == SAMPLED_ROUNDS or spent > SAMPLE_S:
             break
-    found.other_s = time.process_time() - began - executor.training_s - executor.evaluation_s
+    found.other_s = _seconds() - began - executor.training_s - executor.evaluation_s
     return found
 
 
@@ -167,14 +166,14 @@ def _clock(scenario: Scenario, prepared: Prepared) -> tuple[list[Round], float, 
     """
     plan = _endless(prepared.plan)
     told: list[Round] = []
-    ended, began = False, time.process_time()
+    ended, began = False, _seconds()
     with TemporaryDirectory() as folder:
         records = RunFolder(Path(folder), header(scenario, RunOptions(timing_only=True), prepared, None))
         try:
             for messages in Simulation(plan, TimingOnly()).messages():
                 records.take(messages)
                 told += _rows(messages)
-                if time.process_time() - began > CLOCK_S:
+                if _seconds() - began > CLOCK_S:
                     break
             else:
                 ended = bool(told)
@@ -182,7 +181,7 @@ def _clock(scenario: Scenario, prepared: Prepared) -> tuple[list[Round], float, 
             told = []
         finally:
             records.close(0.0, "interrupted")
-    return told, time.process_time() - began, ended
+    return told, _seconds() - began, ended
 
 
 def _endless(plan: Blueprint) -> Blueprint:
@@ -192,6 +191,12 @@ def _endless(plan: Blueprint) -> Blueprint:
 
 def _rows(messages: list[Message]) -> list[Round]:
     return [message for message in messages if isinstance(message, Round)]
+
+
+def _seconds() -> float:
+    """Processor seconds of this process so far, its own and the system's for it."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 def _peak_bytes() -> int:

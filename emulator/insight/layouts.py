@@ -10,6 +10,8 @@ from pathlib import Path
 from emulator.reading import ScenarioError
 from emulator.records import write_whole
 
+SHORT = 16  # characters of a label that a terminal's table has room for
+NOTHING = 1e-12  # what rounding leaves of a mean of nothing; no figure here is so small
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "…": r"\dots{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -39,7 +41,31 @@ class Table:
 def figure_text(value: float, unit: str, *, sign: bool = False) -> str:
     """A figure with four digits, bytes with their whole count."""
     plus = "+" if sign else ""
+    value = 0.0 if abs(value) < NOTHING else value
     return f"{value:{plus},.0f}" if unit == "B" else f"{value:{plus}.4g}"
+
+
+def with_letters(tables: Sequence[Table], labels: Sequence[str]) -> list[Table]:
+    """For a terminal: long labels in the first column become letters, and a table of them comes first."""
+    if all(len(label) <= SHORT for label in labels):
+        return list(tables)
+    letters = {label: _letter(number) for number, label in enumerate(labels)}
+    legend = Table(
+        "letters", "Systems by letter", ("system", "what it is"), [(it, label) for label, it in letters.items()]
+    )
+    return [legend, *(_lettered(table, letters) for table in tables)]
+
+
+def _lettered(table: Table, letters: dict[str, str]) -> Table:
+    title = table.title
+    for label in sorted(letters, key=len, reverse=True):  # one may begin like another
+        title = title.replace(label, letters[label])
+    return Table(table.name, title, table.header, [(letters.get(row[0], row[0]), *row[1:]) for row in table.rows])
+
+
+def _letter(number: int) -> str:
+    """A to Z, then AA and on."""
+    return (_letter(number // 26 - 1) if number >= 26 else "") + chr(ord("A") + number % 26)
 
 
 def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:

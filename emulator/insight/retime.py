@@ -5,8 +5,6 @@ from the same operations (see ``lineage``), accuracy, loss and weights carry ove
 """
 
 import json
-import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,13 +21,13 @@ from emulator.insight.lineage import Identity, Lineage
 from emulator.insight.load import Run, RunError
 from emulator.observer import Accuracy
 from emulator.preparation import prepare
-from emulator.reading import ScenarioError, read_scenario
+from emulator.progress import Progress
+from emulator.reading import read_scenario
 from emulator.records import RunFolder, new_folder, write_whole
 from emulator.rows import Decision, Event
-from emulator.run import Finished, RunOptions, header
+from emulator.run import Finished, Refused, RunOptions, header, record
 from emulator.simulation import Message, Outcome, Reported, Simulation
 from emulator.world import Report
-from network.traces import TraceError
 
 
 class Told(NamedTuple):
@@ -95,7 +93,7 @@ class Retimed(Simulation):
         report = told.report
         before = self.recorded.reports.get(report.round)
         if before is None:
-            raise ScenarioError(
+            raise Refused(
                 f"retime: got a round {report.round}; expected at most the {len(self.recorded.reports)} recorded rounds"
             )
         now = _told(self.lineage, report)
@@ -104,11 +102,11 @@ class Retimed(Simulation):
         score = self.carried.score(report) if told.evaluated else Accuracy()
         return super()._settle(told, score)
 
-    def _refusal(self, what: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> ScenarioError:
+    def _refusal(self, what: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> Refused:
         rows = (*self.early, *self._held, *self.engine.rows, *self.engine.unsorted())
         early = [row for row in rows if row.cause != "done"]
         words = first_difference(Side(self.recorded.lineage, old, self.recorded.early), Side(self.lineage, new, early))
-        return ScenarioError(f"retime: {what} would be others. {words}. Train it: emulator run")
+        return Refused(f"retime: {what} would be others. {words}. Train it: emulator run")
 
 
 def _told(lineage: Lineage, report: Report) -> Told:
@@ -145,28 +143,13 @@ def retime(run: Run, overrides: list[str], out: Path = Path("results")) -> Finis
     scenario = read_scenario(str(run.folder / "scenario.yaml"), overrides)
     before, after = prepare(run.scenario), prepare(scenario)
     refuse_other_data(before, after)
-    started = time.perf_counter()
     carried = carried_of(run)
     simulation = Retimed(after.plan, play_again(before.plan, run), carried)
-    folder = new_folder(out, scenario.name, scenario.sha256())
-    made = header(scenario, RunOptions(out), after, None)
-    records = RunFolder(folder, replace(made, executor="retime", stop_ignored=False))
-    status: str | None = "failed"
-    try:
-        for messages in _with_weights(simulation, carried):
-            records.take(messages)
-        status = None
-    except KeyboardInterrupt:
-        status = "interrupted"
-        raise
-    except TraceError as error:
-        raise ScenarioError(str(error)) from None
-    finally:
-        summary = records.close(time.perf_counter() - started, status)
-        if status is not None:
-            shutil.rmtree(folder)
-    write_whole(folder / "retime.json", json.dumps(_origin(run, overrides), indent=2) + "\n")
-    return Finished(folder, summary)
+    made = replace(header(scenario, RunOptions(out), after, None), executor="retime", stop_ignored=False)
+    records = RunFolder(new_folder(out, scenario.name, scenario.sha256()), made)
+    finished = record(records, _with_weights(simulation, carried), Progress(scenario, quiet=True))
+    write_whole(finished.folder / "retime.json", json.dumps(_origin(run, overrides), indent=2) + "\n")
+    return finished
 
 
 def _with_weights(simulation: Retimed, carried: Carried) -> Iterator[list[Message]]:

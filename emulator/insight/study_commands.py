@@ -61,7 +61,7 @@ def _sweep(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     from emulator.insight.compare import compare
     from emulator.insight.figures import need_matplotlib, write_figures
-    from emulator.insight.layouts import write_tables
+    from emulator.insight.layouts import with_letters, write_tables
     from emulator.listing import table
     from emulator.reading import ScenarioError
 
@@ -71,7 +71,7 @@ def _compare(options: argparse.Namespace) -> int:
         need_matplotlib()
     found = compare(options.runs, options.target)
     tables = found.tables()
-    for each in tables:
+    for each in with_letters(tables, [system.label for system in found.systems]):
         table(each.title, each.header, each.rows)
     written = write_tables(tables, options.out) if options.out is not None else []
     written += write_figures(found, options.out) if options.figures else []

@@ -13,7 +13,7 @@ import pytest
 
 from emulator.cli import main
 from emulator.insight.compare import Comparison, compare
-from emulator.insight.layouts import Table, as_csv, as_html, as_latex
+from emulator.insight.layouts import Table, as_csv, as_html, as_latex, figure_text, with_letters
 from emulator.insight.load import RunError
 from emulator.insight.outcomes import Outcome
 from emulator.reading import ScenarioError
@@ -134,6 +134,11 @@ def test_device_classes_of_a_real_run(tmp_path: Path) -> None:
     assert rows[1]["accuracy on own data"] == f"{accuracies[3]:.4g}"
 
 
+def test_what_rounding_leaves_is_nothing() -> None:
+    assert figure_text(-3.7e-17, "", sign=True) == "+0"
+    assert (figure_text(1234567.0, "B"), figure_text(0.123456, "s")) == ("1,234,567", "0.1235")
+
+
 def test_names_with_markup_are_text_everywhere() -> None:
     table = Table("runs", "<script>", ("system & <b>", "50 %"), (("<img src=x onerror=alert(1)>", "a_b$c\\d\n%"),))
     page = as_html("<script>alert(1)</script>", [table])
@@ -144,6 +149,15 @@ def test_names_with_markup_are_text_everywhere() -> None:
     assert r"\textless{}img src=x onerror=alert(1)\textgreater{} & a\_b\$c\textbackslash{}d \% \\" in latex
     assert latex[0] == "% <script>"
     assert next(csv.reader(as_csv(table).splitlines())) == ["system & <b>", "50 %"]
+
+
+def test_long_labels_are_letters_in_a_terminal() -> None:
+    labels = [f"protocol.learning_rate={number}" for number in range(28)]
+    table = Table("pairs", f"Differences from {labels[27]}", ("system", "x"), [(labels[0], "1"), (labels[27], "2")])
+    legend, shown = with_letters([table], labels)
+    assert (legend.rows[0], legend.rows[27]) == (("A", labels[0]), ("AB", labels[27]))
+    assert (shown.title, shown.rows) == ("Differences from AB", [("A", "1"), ("AB", "2")])
+    assert with_letters([table], ["one", "two"]) == [table]
 
 
 def test_the_command_writes_every_form(tmp_path: Path, template: Path, capsys: pytest.CaptureFixture[str]) -> None:

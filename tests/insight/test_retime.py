@@ -144,6 +144,15 @@ def test_a_run_that_read_data_replays_its_decisions(tmp_path: Path) -> None:
     same(retime(Run(recorded.folder), [FAST], tmp_path / "b"), ran(tmp_path / "c", *words, FAST))
 
 
+def test_an_arrival_order_that_changed_is_told_by_whose_work_came_first(tmp_path: Path) -> None:
+    """SplitFed v2 has one back for all, which learns from minibatches as they arrive."""
+    words = ["protocol={name: splitfed_v2, rounds: 1, cohort: 4, batch_size: 16, learning_rate: 0.1}", "model.cut=1"]
+    folder = ran(tmp_path / "a", *words).folder
+    theirs = r"device-000\d's forward of round 1"
+    with pytest.raises(ScenarioError, match=rf"round 1, server, .* with {theirs} as input \d, in place of {theirs}"):
+        retime(Run(folder), [SLOW], tmp_path / "b")
+
+
 def test_wrong_runs_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     assert main(["retime", str(tmp_path / "empty"), FAST]) == 2
