@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import emulator
+from emulator.insight.commands import add_commands
 from emulator.insight.study_commands import add_study_commands
 
 WRONG, FAILED, INTERRUPTED = 2, 1, 130
@@ -122,8 +123,8 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     _pretrain_parser(commands.add_parser("pretrain", help="train a model on a scenario's public data, to start from"))
     calibrate = commands.add_parser("calibrate", help="measure this machine as a device profile")
     _calibrate_arguments(calibrate, words)
-    add_study_commands(commands)
-    for each in (check, listing, schema, fetch, calibrate):
+    added = (*add_commands(commands), *add_study_commands(commands))
+    for each in (check, listing, schema, fetch, calibrate, *added):
         each.add_argument("--debug", action="store_true", help="show where a failure came from")
     return parser
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.reading import ScenarioError, read_scenario
 from emulator.records import COLUMNS, SCHEMA_VERSION, read_decisions
-from emulator.rows import Decision
+from emulator.rows import Decision, Event
 from emulator.yaml_text import YamlError
 from emulator.yaml_text import load as load_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from emulator.preparation import Prepared
     from emulator.scenario import Scenario
 
 FILES = ("scenario.yaml", "summary.json", "rounds.csv", "events.parquet", "decisions.jsonl")
@@ -90,6 +91,16 @@ class Run:
             raise RunError(str(error)) from None
 
     @cached_property
+    def rows(self) -> list[Event]:
+        """The same as rows in integer nanoseconds, as they left the clock."""
+        from emulator.events import read_events
+
+        try:
+            return [row for group in read_events(self.folder / "events.parquet") for row in group]
+        except ValueError as error:
+            raise RunError(str(error)) from None
+
+    @cached_property
     def decisions(self) -> list[Decision]:
         """What the run decided on data."""
         return read_decisions(self.folder)
@@ -110,16 +121,23 @@ class Run:
         return found
 
     @cached_property
+    def prepared(self) -> "Prepared":
+        """The run's plan and data, prepared again. Raises ScenarioError where the data are not on this machine."""
+        from emulator.preparation import prepare
+
+        return prepare(self.scenario)
+
+    @cached_property
     def devices(self) -> "pd.DataFrame":
         """The fleet, one row a device, drawn again from the scenario: ``index name profile cell`` (None: none),
         ``uplink_bps downlink_bps latency_s slowdown samples``. ``samples`` is blank where the data are not on this machine.
         """
         import pandas as pd
 
-        from emulator.preparation import draw_fleet, prepare
+        from emulator.preparation import draw_fleet
 
         try:
-            plan = prepare(self.scenario).plan
+            plan = self.prepared.plan
             drawn, samples = plan.devices, pd.array(plan.samples, dtype="Int64")
         except ScenarioError:
             drawn = draw_fleet(self.scenario)

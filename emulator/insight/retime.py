@@ -141,7 +141,7 @@ def retime(run: Run, overrides: list[str], out: Path = Path("results")) -> Finis
             f"{run.folder}: got a run with nothing to carry over ({got}); expected one that trained to its end"
         )
     scenario = read_scenario(str(run.folder / "scenario.yaml"), overrides)
-    before, after = prepare(run.scenario), prepare(scenario)
+    before, after = run.prepared, prepare(scenario)
     refuse_other_data(before, after)
     carried = carried_of(run)
     simulation = Retimed(after.plan, play_again(before.plan, run), carried)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 
-def add_study_commands(commands: Any) -> None:
-    """Put the subcommands' parsers beside the others."""
+def add_study_commands(commands: Any) -> list[argparse.ArgumentParser]:
+    """Put the subcommands' parsers beside the others; gives them."""
     retime = commands.add_parser("retime", help="a run's training under another network or fleet, without training")
     retime.add_argument("run", help="a run folder")
     retime.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. network.backhaul.rate='1 Gbit/s'")
@@ -32,8 +32,7 @@ def add_study_commands(commands: Any) -> None:
     bundle.add_argument("run", type=Path, metavar="RUN", help="a run folder")
     bundle.add_argument("--out", type=Path, help="the archive, .tar.gz or .zip (default: NAME-TIME-HASH.tar.gz, here)")
     bundle.set_defaults(command=_bundle)
-    for each in (retime, sweep, compare, bundle):
-        each.add_argument("--debug", action="store_true", help="show where a failure came from")
+    return [retime, sweep, compare, bundle]
 
 
 def _retime(options: argparse.Namespace) -> int:
