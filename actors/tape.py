@@ -93,6 +93,7 @@ class Tape:
         self.skipped = 0
         self.played = 0
         self.placed: Callable[[Handle, int], None] | None = None  # is told of every handle that comes (1) and goes (-1)
+        self.ended: Callable[[Op], None] | None = None  # is told of every operation that may be played
         self._held: dict[int, dict[int, Op]] = {}  # lane -> op number -> op, in order
         self._ops: dict[int, Op] = {}  # those whose results may still be asked for
 
@@ -138,6 +139,8 @@ class Tape:
     def resolve(self, op: Op) -> None:
         """The operation has ended in virtual time: it may be played."""
         op.resolved = True
+        if self.ended is not None:
+            self.ended(op)
 
     def cancel(self, op: Op) -> None:
         """The operation was cut off: it is never played."""

@@ -1,23 +1,19 @@
 """Studies: one scenario in several variants over paired seeds, and the claims that are tested on them.
 
 A study's runs go to ``results/studies/NAME/VARIANT/SEED``; those that are there already, of the same resolved scenario, are not
-run again. Runs are inline, one a process, as many at once as there are cores: their hashes are those of runs on Ray.
+run again, as in a sweep (``emulator/insight/runs.py``).
 """
 
 import csv
 import json
-import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from emulator.insight.runs import Asked, answers
 from emulator.paired import Interval, Verdict, differences
-from emulator.reading import read_scenario
-from emulator.run import RunOptions, run
 
 ROOT = Path("results/studies")
 Overrides = tuple[str, ...]
@@ -59,25 +55,23 @@ class Study:
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
 
     def results(self, processes: int | None = None) -> dict[str, list[Result]]:
-        """Every variant's runs, in the order of the seeds; ``processes`` at once, as many as there are cores if not told."""
-        asked = [(self, variant, seed) for variant in self.variants for seed in self.seeds]
-        with ProcessPoolExecutor(processes or os.cpu_count(), get_context("spawn")) as pool:
-            folders = list(pool.map(_run, asked))
+        """Every variant's runs, in the order of the seeds; ``processes`` at once, as many as there are cores if not told.
+
+        Raises RuntimeError for a run that failed.
+        """
+        places = [(variant, seed) for variant in self.variants for seed in self.seeds]
+        told = dict(answers([self._asked(*place) for place in places], processes))
         found: dict[str, list[Result]] = {variant: [] for variant in self.variants}
-        for (_, variant, _), folder in zip(asked, folders, strict=True):
+        for number, (variant, seed) in enumerate(places):
+            folder, error = told[number].folder, told[number].error
+            if folder is None:
+                raise RuntimeError(f"{self.name}: {variant}, seed {seed}: {error}")
             found[variant].append(Result(folder))
         return found
 
-
-def _run(asked: tuple[Study, str, int]) -> Path:
-    study, variant, seed = asked
-    scenario = read_scenario(study.scenario, [*study.variants[variant], f"seed={seed}"])
-    out = ROOT / study.name / variant / str(seed)
-    for known in sorted(out.rglob("summary.json")):
-        summary = json.loads(known.read_text())
-        if summary["scenario_sha256"] == scenario.sha256() and summary["status"].startswith(("done", "stopped")):
-            return known.parent
-    return run(scenario, RunOptions(out=out, inline=True, quiet=True)).folder
+    def _asked(self, variant: str, seed: int) -> Asked:
+        out = ROOT / self.name / variant / str(seed)
+        return Asked(self.scenario, (*self.variants[variant], f"seed={seed}"), out)
 
 
 @dataclass(frozen=True)

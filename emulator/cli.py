@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import emulator
 from emulator.insight.commands import add_commands
+from emulator.insight.study_commands import add_study_commands
 
 WRONG, FAILED, INTERRUPTED = 2, 1, 130
 _KEY_PATH = re.compile(r"[a-z_]+(\[\d+\])?(\.[a-z_]+)+: ")
@@ -106,6 +107,9 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         "--draws", type=int, metavar="N", help="redraw the fleet within the profiles' uncertainties, N times"
     )
     check.add_argument("--cuts", action="store_true", help="only the model's cuts: what each would ask of the devices")
+    check.add_argument(
+        "--cost", action="store_true", help="only what a run will take: host time, memory, virtual time, bytes"
+    )
     check.set_defaults(command=_check)
     listing = commands.add_parser("list", help="what a scenario can name")
     listing.add_argument("what", nargs="?", metavar="protocols|profiles|cells|fleets|datasets|models|weights|scenarios")
@@ -119,7 +123,8 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     _pretrain_parser(commands.add_parser("pretrain", help="train a model on a scenario's public data, to start from"))
     calibrate = commands.add_parser("calibrate", help="measure this machine as a device profile")
     _calibrate_arguments(calibrate, words)
-    for each in (check, listing, schema, fetch, calibrate, *add_commands(commands)):
+    added = (*add_commands(commands), *add_study_commands(commands))
+    for each in (check, listing, schema, fetch, calibrate, *added):
         each.add_argument("--debug", action="store_true", help="show where a failure came from")
     return parser
 
@@ -193,9 +198,12 @@ def _check(options: argparse.Namespace) -> int:
         raise UsageError(f"got {got}; expected one fleet or more to draw, without --devices")
     if options.cuts and (options.draws is not None or options.devices is not None):
         raise UsageError("got --cuts with --devices or --draws; expected one of them")
+    if options.cost and (options.cuts or options.draws is not None or options.devices is not None):
+        raise UsageError("got --cost with --devices, --draws or --cuts; expected one of them")
     from emulator.checking import check
     from emulator.cuts import show_cuts
     from emulator.fleet_report import show_devices
+    from emulator.insight.cost import show_cost
     from emulator.reading import read_scenario
 
     scenario = read_scenario(options.scenario, options.overrides)
@@ -204,6 +212,8 @@ def _check(options: argparse.Namespace) -> int:
             show_devices(scenario, options.devices)
         elif options.cuts:
             show_cuts(scenario)
+        elif options.cost:
+            show_cost(scenario)
         else:
             check(scenario, options.draws)
     return 0

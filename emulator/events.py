@@ -181,6 +181,23 @@ class ColumnHashes:
         return whole.hexdigest()
 
 
+class RowsHash:
+    """``events_sha256`` of rows that come in operation order and are not written."""
+
+    def __init__(self) -> None:
+        self._codes = {name: Codes() for name in TEXTS}
+        self._hashes = ColumnHashes()
+
+    def add(self, rows: Sequence[Event]) -> None:
+        """The next rows, if any."""
+        if rows:
+            self._hashes.add(columns_of(rows, self._codes))
+
+    def hexdigest(self) -> str:
+        """The hash of all rows so far."""
+        return self._hashes.hexdigest({name: codes.texts() for name, codes in self._codes.items()})
+
+
 def _canonical(name: str, column: NDArray[Any]) -> NDArray[Any]:
     if name in TIMES:
         return np.rint(column * 1e9).astype("<i8")  # from the seconds of the file, so that the file gives the same

@@ -28,6 +28,8 @@ COLUMNS = (
     "accuracy", "loss", "validation_accuracy", "device_energy_j",
 )  # fmt: skip
 
+DEVICE_COLUMNS = ("round", "device", "accuracy")
+
 
 @dataclass(frozen=True)
 class Header:
@@ -165,10 +167,20 @@ class RunFolder:
     def round(self, row: Round) -> None:
         """Write a round; it is on disk when this returns."""
         self._rounds.add(row)
+        self._each_device(row)
         self._board.round(row)
         self._trace.round(row)
         self.course.note(row)
         self._roll.note(row)
+
+    def _each_device(self, row: Round) -> None:
+        """Accuracy on each device's own data, where it was asked for."""
+        path = self.folder / "device_accuracy.csv"
+        lines = [] if path.exists() else [_line(DEVICE_COLUMNS)]
+        lines += [_line((row.round, device, accuracy)) for device, accuracy in (row.per_device or {}).items()]
+        if row.per_device:
+            with path.open("a", encoding="utf-8", newline="") as file:
+                file.write("".join(lines))
 
     def decision(self, row: Decision) -> None:
         """Write a decision; it is on disk when this returns."""

@@ -77,17 +77,26 @@ def run(scenario: Scenario, options: RunOptions) -> Finished:
     refuse_cut(scenario, prepared.plan)
     rehearse(prepared.plan)
     folder = new_folder(options.out, scenario.name, scenario.sha256())
-    records = RunFolder(folder, _header(scenario, options, prepared, decisions))
+    records = RunFolder(folder, header(scenario, options, prepared, decisions))
     progress = Progress(scenario, quiet=options.quiet)
+    if options.timing_only:
+        stream = simulate(TimingOnly(), prepared.plan, decisions)
+    elif options.inline:
+        stream = simulate(Inline(prepared.holdings()), prepared.plan, decisions)
+    else:
+        stream = _on_ray(scenario, options, prepared, (folder, progress.say))
+    return record(records, stream, progress)
+
+
+class Refused(ScenarioError):
+    """A run cannot be as asked, which shows only while it goes on: its folder goes."""
+
+
+def record(records: RunFolder, stream: Iterator[list[Message]], progress: Progress) -> Finished:
+    """Write a run's messages as they come, and close its folder however it ends; see ``run`` for what is raised."""
     started = time.perf_counter()
     status: str | None = "failed"
     try:
-        if options.timing_only:
-            stream = simulate(TimingOnly(), prepared.plan, decisions)
-        elif options.inline:
-            stream = simulate(Inline(prepared.holdings()), prepared.plan, decisions)
-        else:
-            stream = _on_ray(scenario, options, prepared, (folder, progress.say))
         for messages in stream:
             records.take(messages)
             progress.take(messages)
@@ -95,7 +104,7 @@ def run(scenario: Scenario, options: RunOptions) -> Finished:
     except KeyboardInterrupt:
         status = "interrupted"
         raise
-    except DecisionMissing as error:
+    except (DecisionMissing, Refused) as error:
         status = "refused"
         raise ScenarioError(str(error)) from None
     except TraceError as error:  # the folder stays: it shows how far the trace went
@@ -104,8 +113,8 @@ def run(scenario: Scenario, options: RunOptions) -> Finished:
         progress.close()
         summary = records.close(time.perf_counter() - started, status)
         if status == "refused":
-            shutil.rmtree(folder)
-    return Finished(folder, summary)
+            shutil.rmtree(records.folder)
+    return Finished(records.folder, summary)
 
 
 def _on_ray(
@@ -139,7 +148,7 @@ def _on_ray(
         yield from cluster.play(path_of(simulate), prepared.plan, None)
 
 
-def _header(scenario: Scenario, options: RunOptions, prepared: Prepared, decisions: list[Decision] | None) -> Header:
+def header(scenario: Scenario, options: RunOptions, prepared: Prepared, decisions: list[Decision] | None) -> Header:
     ignored = options.timing_only and scenario.stop.accuracy is not None and decisions is None
     return Header(
         name=scenario.name,

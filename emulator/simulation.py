@@ -37,7 +37,7 @@ Message = Event | Round | Decision | Outcome
 
 
 @dataclass
-class _Reported:
+class Reported:
     """A report on its way to a round row; ``pending`` is its evaluation, or where none is due the weights' completion."""
 
     report: Report
@@ -58,7 +58,7 @@ class Simulation:
             self.world.replayed = decisions or []
         self.world.may_stop = plan.observation.accuracy is not None or self._stop_round(decisions) is not None
         self._stop_at = self._stop_round(decisions)
-        self._reported: deque[_Reported] = deque()
+        self._reported: deque[Reported] = deque()
         self._held: deque[Event] = deque()
         self._decided = 0  # decisions told so far
         self._last: Report | None = None
@@ -122,7 +122,7 @@ class Simulation:
         for report in self.world.reports:
             due = report.round % self.plan.observation.every == 0
             pending = self._evaluate(report) if due else self._completion(report)
-            self._reported.append(_Reported(report, self._previous_ns, pending, due))
+            self._reported.append(Reported(report, self._previous_ns, pending, due))
             self._previous_ns = report.time_ns
             self._last = report
         self.world.reports.clear()
@@ -160,7 +160,7 @@ class Simulation:
         target = self.plan.observation.accuracy
         return target is not None and score.validation is not None and score.validation >= target
 
-    def _settle(self, told: _Reported, score: Accuracy) -> list[Message]:
+    def _settle(self, told: Reported, score: Accuracy) -> list[Message]:
         """A round that stands: the rows before its end that nothing can change any more, its decisions, and itself."""
         report = told.report
         self._held.extend(self.engine.rows)
@@ -219,7 +219,7 @@ class Simulation:
         return all(device.supply is not None for device in self.world.devices)
 
 
-def _round(told: _Reported, score: Accuracy, joules: dict[str, float] | None) -> Round:
+def _round(told: Reported, score: Accuracy, joules: dict[str, float] | None) -> Round:
     report, totals = told.report, told.report.totals
     return Round(
         report.round, told.start_ns, report.time_ns, report.asked, tuple(report.seconds), tuple(report.seconds.values()),

@@ -59,6 +59,7 @@ class World:
         self.edges = edges
         self.decisions: list[Decision] = []
         self.replayed: list[Decision] | None = None
+        self.recall: Callable[[int, Handle], Tree] = self._recorded  # what a read gives where no tensor is made
         self.reports: list[Report] = []
         self.lost: set[str] = set()  # devices that went while at work, or for good
         self.gone: set[str] = set()  # for good
@@ -166,7 +167,7 @@ class World:
                 lambda leaf: leaf.tolist() if hasattr(leaf, "tolist") else leaf, self._engine.tape.fetch(value)
             )
         else:
-            seen = self._recorded(number, value)
+            seen = self.recall(number, value)
         made = Decision(number, "read", value.op or 0, self.round, self._engine.clock.now_ns, seen)
         self.decisions.append(made)
         return seen

@@ -1,5 +1,6 @@
 """Reads a run folder: the one reader, for every tool and for notebooks (``emulator.load``)."""
 
+import csv
 import json
 from functools import cached_property
 from pathlib import Path
@@ -103,6 +104,21 @@ class Run:
     def decisions(self) -> list[Decision]:
         """What the run decided on data."""
         return read_decisions(self.folder)
+
+    @cached_property
+    def device_accuracy(self) -> dict[int, dict[str, float]]:
+        """By round, the accuracy on each device's own data; empty without ``evaluate.per_device``."""
+        path = self.folder / "device_accuracy.csv"
+        found: dict[int, dict[str, float]] = {}
+        if not path.is_file():
+            return found
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    found.setdefault(int(row["round"]), {})[row["device"]] = float(row["accuracy"])
+        except (OSError, KeyError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read ({error}); expected round, device, accuracy") from None
+        return found
 
     @cached_property
     def prepared(self) -> "Prepared":

@@ -37,9 +37,19 @@ def test_every_file_is_there(tmp_path: Path) -> None:
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {
         "scenario.yaml", "rounds.csv", "events.parquet", "decisions.jsonl", "summary.json", "trace.json", "tensorboard",
-        "devices.csv",
+        "device_accuracy.csv", "devices.csv",
     }  # fmt: skip
     assert lines(tmp_path / "scenario.yaml") == ["name: tiny"]
+
+
+def test_accuracy_of_each_device_where_it_was_asked_for(tmp_path: Path) -> None:
+    first, second = FIRST._replace(per_device={"a": 0.5, "b": 1 / 3}), SECOND._replace(per_device={"a": 0.75})
+    tiny(tmp_path / "told", [first, second]).close(1.0)
+    assert lines(tmp_path / "told" / "device_accuracy.csv") == [
+        "round,device,accuracy", f"{first.round},a,0.5", f"{first.round},b,{1 / 3!r}", f"{second.round},a,0.75"
+    ]  # fmt: skip
+    tiny(tmp_path / "not", [first._replace(per_device=None)]).close(1.0)
+    assert not (tmp_path / "not" / "device_accuracy.csv").exists()
 
 
 def test_summary(tmp_path: Path) -> None:
