@@ -241,6 +241,11 @@ def read_events(path: Path) -> Iterator[list[Event]]:
         yield [Event(*row) for row in zip(*(columns[name] for name in Event._fields), strict=True)]
 
 
+def read_table(path: Path) -> pa.Table:
+    """All rows of an ``events.parquet``, for pandas. Raises ValueError for a file that cannot be read."""
+    return pa.concat_tables([SCHEMA.empty_table(), *_groups(path)]).unify_dictionaries()
+
+
 def recorded_sha256(path: Path) -> str:
     """``events_sha256`` of a file, from what it holds. Raises ValueError for a file that cannot be read."""
     codes = {name: Codes() for name in TEXTS}

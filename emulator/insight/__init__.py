@@ -1,0 +1,1 @@
+"""What a run folder tells: every tool here reads it through ``load.Run``."""
