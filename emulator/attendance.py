@@ -9,7 +9,7 @@ from emulator.world import World
 def attend(world: World, clock: Clock, device: Node, presence: Presence) -> None:
     """Bring the world up to date about a device, now and whenever its presence changes (last in that instant)."""
     there, then = presence.at(clock.now_ns)
-    if there == device.lost:
+    if there == (device.name in world.away):
         if there:
             world.come_back(device)
         else:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import emulator
+from emulator.insight.commands import add_commands
 
 WRONG, FAILED, INTERRUPTED = 2, 1, 130
 _KEY_PATH = re.compile(r"[a-z_]+(\[\d+\])?(\.[a-z_]+)+: ")
@@ -118,7 +119,7 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     _pretrain_parser(commands.add_parser("pretrain", help="train a model on a scenario's public data, to start from"))
     calibrate = commands.add_parser("calibrate", help="measure this machine as a device profile")
     _calibrate_arguments(calibrate, words)
-    for each in (check, listing, schema, fetch, calibrate):
+    for each in (check, listing, schema, fetch, calibrate, *add_commands(commands)):
         each.add_argument("--debug", action="store_true", help="show where a failure came from")
     return parser
 

@@ -44,6 +44,7 @@ class Report(NamedTuple):
     watched: dict[str, Handle]  # values that the observer looks at beside the weights
 
 
+ANY_OP = -1  # of a decision that is replayed whatever the number of the operation is that it now comes from
 Reader = Callable[[Handle], Tree]
 
 
@@ -61,6 +62,8 @@ class World:
         self.reports: list[Report] = []
         self.lost: set[str] = set()  # devices that went while at work, or for good
         self.gone: set[str] = set()  # for good
+        self.away: set[str] = set()  # not there now
+        self.left_out: set[str] = set()  # drawn as if they were there, and lost at once
         self._return: Future | None = None
         self.may_stop = False  # whether the observer may end the run at a report
         engine.edges.update((edge.attachment.site, edge) for edge in edges if edge.attachment is not None)
@@ -114,7 +117,12 @@ class World:
         return [present[index] for index in sorted(chosen.tolist())]
 
     def _present(self) -> list[Node]:
-        return [device for device in self.devices if not device.lost]
+        return [device for device in self.devices if device.name not in self.away]
+
+    def leave_out(self, device: Node) -> None:
+        """Let a device be drawn as it would be, and be lost at once: what is drawn for the others stays as it is."""
+        self.left_out.add(device.name)
+        device.lost = True
 
     def gather(
         self, clients: Mapping[K, Coroutine[Any, Any, V]], *, first: int | None = None, within_s: float | None = None
@@ -159,7 +167,7 @@ class World:
         assert self.replayed is not None
         reads = [decision for decision in self.replayed if decision.kind == "read"]
         past = sum(decision.kind == "read" for decision in self.decisions)
-        if past >= len(reads) or reads[past].op != (value.op or 0):
+        if past >= len(reads) or reads[past].op not in (ANY_OP, value.op or 0):
             raise DecisionMissing(
                 f"the protocol decides on data (operation {value.op}, round {self.round}); "
                 "timing alone needs the decisions of a run with the same tape: --decisions RUN"
@@ -199,6 +207,7 @@ class World:
     def lose(self, device: Node, *, for_good: bool = False) -> None:
         """A device is gone: what it does or what is on its way to it ends now with ``DeviceLost``."""
         device.lost = True
+        self.away.add(device.name)
         if device.under_way or for_good:
             self.lost.add(device.name)
         if for_good:
@@ -211,7 +220,8 @@ class World:
     def come_back(self, device: Node) -> None:
         """A device is there again, unless it is gone for good."""
         if device.name not in self.gone:
-            device.lost = False
+            self.away.discard(device.name)
+            device.lost = device.name in self.left_out
             self._wake()
 
     def run_empty(self, device: Node) -> None:

@@ -93,6 +93,7 @@ class Attachment:
             latency = access.latency_ns + sum(hop.latency_ns for hop in hops)
             station = self.up if way.uplink else self.down
             way.lead(media[way.uplink], station, (latency, jitter if any(jitter) else ()), busy)
+            way.unlimited = access.unlimited[way.uplink]
 
     def begin(self, transfer: Transfer) -> None:
         """A transfer sets out: what changes with time is brought up to date and followed from now on."""
@@ -124,10 +125,11 @@ class Attachment:
 
     def rates(self) -> tuple[float, float]:
         """(down, up) bit/s that this device would have now, alone in its cell, at its mean signal."""
-        signal = self.signal()
-        if signal is None or self.cell is None:
-            return self.down.rate_bps, self.up.rate_bps
-        return self.cell.rate(signal.downlink_snr), self.cell.rate(signal.uplink_snr)
+        signal, free = self.signal(), self.access.unlimited
+        down, up = self.down.rate_bps, self.up.rate_bps
+        if signal is not None and self.cell is not None:
+            down, up = self.cell.rate(signal.downlink_snr), self.cell.rate(signal.uplink_snr)
+        return UNLIMITED_BPS if free[False] else down, UNLIMITED_BPS if free[True] else up
 
     def signal(self) -> Signal | None:
         """The channel of a device in a cell with a radio; None elsewhere."""

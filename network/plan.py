@@ -112,7 +112,8 @@ class Access:
 
     Rates in bit/s where its cell has no radio; ``latency_ns`` one way over the cell. ``key`` is the device's own random
     key: fades, shadowing, losses and jitter follow from it, the cell and the time. ``roams``: the cells between which
-    it is handed over, its own among them. ``link`` is what records call its link where it is in no cell.
+    it is handed over, its own among them. ``link`` is what records call its link where it is in no cell. ``unlimited``
+    (down, up): transfers take the latency alone, and nothing of what others share.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Access:
     uplink_trace: RateTrace | None = None
     downlink_trace: RateTrace | None = None
     roams: tuple[str, ...] = ()
+    unlimited: tuple[bool, bool] = (False, False)
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,14 @@ class Handover:
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """All cells and sites, and the core: the server's own link. ``message_bytes``: of every message, beside its payload."""
+    """All cells and sites, and the core: the server's own link. ``message_bytes``: of every message, beside its payload.
+
+    ``unlimited`` (down, up): of the ways of edge servers, as of a device's (``Access``).
+    """
 
     core: SitePlan = SitePlan("core")
     sites: tuple[SitePlan, ...] = ()
     cells: tuple[CellPlan, ...] = ()
     handover: Handover = Handover()
     message_bytes: int = 0
+    unlimited: tuple[bool, bool] = (False, False)

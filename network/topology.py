@@ -79,6 +79,7 @@ class Network:
         for way in (found.to_server, found.from_server):
             delays = (sum(hop.latency_ns for hop in hops), jitter if any(jitter) else ())
             way.lead(above.wires[way.uplink], Station(UNLIMITED_BPS), delays)
+            way.unlimited = self.plan.unlimited[way.uplink]
         return found
 
     def send(

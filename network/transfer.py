@@ -31,10 +31,11 @@ class Way:
     ``through``: flows go on over the links above their medium. ``latency_ns`` is one way over all hops, ``jitter_ns`` the
     mean of each hop's random delay on top. ``key`` is the device's random key. ``cell`` is None where the cell adds nothing
     of its own: no headers, no connection, no draws, no traces. ``traveller`` is the device if anything about it changes.
+    ``unlimited``: bits need no time and no medium, but the latency.
     """
 
     __slots__ = ("cell", "connected", "jitter_ns", "key", "latency_ns", "medium", "station", "through", "traveller",
-                 "uplink")  # fmt: skip
+                 "unlimited", "uplink")  # fmt: skip
 
     def __init__(self, uplink: bool, through: bool, key: int = 0, traveller: Traveller | None = None) -> None:
         self.uplink = uplink
@@ -42,6 +43,7 @@ class Way:
         self.key = key
         self.traveller = traveller
         self.connected = False
+        self.unlimited = False
 
     def lead(
         self, medium: Medium, station: Station, delays_ns: tuple[int, tuple[int, ...]], cell: Cell | None = None
@@ -91,6 +93,9 @@ class Transfer:
             self.overhead_bytes = self.message_bytes
             self._left_bits += transfer_bits(self.message_bytes)
         cell = way.cell
+        if way.unlimited:
+            simpy.Timeout(self._env, way.latency_ns).callbacks.append(self._arrive)
+            return self
         if cell is None:
             self._put(Flow(way.station, self._left_bits, self._sent, way.uplink, way.through))
             return self
@@ -117,6 +122,8 @@ class Transfer:
     def moved(self) -> tuple[int, int]:
         """(payload, overhead) whole bytes that have left the sender by now; what was sent again is overhead."""
         wire = self.size_bytes + self.overhead_bytes
+        if self._way.unlimited:
+            return self.size_bytes, self.overhead_bytes
         left = self._left_bits if self._flow is None else self._flow.left_bits()
         sent = wire - ceil(left / BITS_PER_BYTE) if left > 0 else wire
         payload = sent * self.size_bytes // wire if wire else 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.reading import ScenarioError, read_scenario
 from emulator.records import COLUMNS, SCHEMA_VERSION, read_decisions
-from emulator.rows import Decision
+from emulator.rows import Decision, Event
 from emulator.yaml_text import YamlError
 from emulator.yaml_text import load as load_yaml
 
@@ -85,6 +85,16 @@ class Run:
 
         try:
             return read_table(self.folder / "events.parquet").to_pandas()
+        except ValueError as error:
+            raise RunError(str(error)) from None
+
+    @cached_property
+    def rows(self) -> list[Event]:
+        """The same as rows in integer nanoseconds, as they left the clock."""
+        from emulator.events import read_events
+
+        try:
+            return [row for group in read_events(self.folder / "events.parquet") for row in group]
         except ValueError as error:
             raise RunError(str(error)) from None
 

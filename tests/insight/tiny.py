@@ -9,27 +9,37 @@ from emulator.insight.critical_path import Path, Window, paths
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.rows import Round
 from tests.world.test_edges import edged
+from tests.world.test_tinyfel import air
 from tests.worlds import CNN, MLP, Played, fleet, plan
 
 ROUNDS: dict[str, Any] = {"rounds": 2, "cohort": 3, "learning_rate": 0.1, "batch_size": 16}
 LATENCY: dict[str, Any] = {"link_latency_s": 0.001}
-OWN: dict[str, dict[str, Any]] = {}  # settings that a protocol needs besides
-PROBLEMS = {"mlp": MLP, "cnn": CNN}
+OWN: dict[str, dict[str, Any]] = {"fedprox": {"mu": 0.01}, "federated_dropout": {"volume": 0.5}}  # needed besides
 CUT = ("split_learning", "splitfed_v1", "splitfed_v2", "parallel_split", "local_loss", "fedgkt", "fedsl", "ecofed")
 CONVOLVED = ("fedsl", "adp_upload", "tinyfel", "elfish", "heterofl", "fjord", "federated_dropout")
 
 
-def world_of(name: str, **changes: Any) -> Blueprint:
-    """Three unlike devices play a protocol for two rounds."""
-    entry = PROTOCOLS[name]
-    settings = entry.settings(**ROUNDS | OWN.get(name, {}))
+def world_of(
+    name: str, second: dict[str, Any] | None = None, told: dict[str, Any] | None = None, **changes: Any
+) -> Blueprint:
+    """Three unlike devices play a protocol for two rounds; ``second`` and ``told``: changes of the second and of the settings.
+
+    With edge servers they are three like devices, which all change.
+    """
+    entry, second = PROTOCOLS[name], second or {}
+    settings = entry.settings(**ROUNDS | OWN.get(name, {}) | (told or {}))
     if entry.edges:
-        return edged(entry.run, settings)
+        return edged(entry.run, settings, 3, **second)
     problem = CNN if name in CONVOLVED else MLP
     if name in CUT:
         problem = replace(problem, cut=1)
-    groups = [*fleet(1), *fleet(1, flop_per_s=3e8, uplink_bps=3e6), *fleet(1, flop_per_s=5e8, latency_s=0.003)]
-    return plan(entry.run, settings, groups, samples=(40, 24, 32), problem=problem, **LATENCY | changes)
+    groups = [
+        *fleet(1),
+        *fleet(1, **{"flop_per_s": 3e8, "uplink_bps": 3e6} | second),
+        *fleet(1, flop_per_s=5e8, latency_s=0.003),
+    ]
+    found = plan(entry.run, settings, groups, samples=(40, 24, 32), problem=problem, **LATENCY | changes)
+    return air(found) if name == "tinyfel" else found
 
 
 def windows_of(rounds: list[Round], ending: Mapping[int, float] | None = None) -> list[Window]:
