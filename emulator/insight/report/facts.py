@@ -1,0 +1,163 @@
+"""What the report tells, worked out once: an explanation of the run, its devices by class, and the verdict."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+
+from emulator.insight.critical_path import KINDS, owner
+from emulator.insight.critical_path import Path as Chain
+from emulator.insight.explain import Explanation
+from emulator.insight.load import Run
+from emulator.insight.waiting import Part
+from emulator.insight.what_if import Change, Result, cautions, median_device, usual, what_if
+from emulator.reading import ScenarioError
+from emulator.rows import SERVER, is_device
+
+
+@dataclass(frozen=True)
+class Device:
+    """A row of ``devices.csv``; None where it is blank."""
+
+    name: str
+    profile: str
+    cell: str | None
+    samples: int
+    asked: int
+    finished: int
+    finished_s: float | None
+    accuracy: float | None
+
+    @property
+    def about(self) -> str:
+        """Its class and cell."""
+        return self.profile if self.cell is None else f"{self.profile}, {self.cell}"
+
+
+class Facts:
+    """A run as the report sees it. Raises RunError for one of which no round ended.
+
+    ``asks``: whether what-ifs are asked for; they run the clock again, and need the scenario's data at hand.
+    """
+
+    def __init__(self, run: Run, *, asks: bool = True) -> None:
+        self.run, self.asks = run, asks
+        self.found = Explanation(run)
+
+    @cached_property
+    def devices(self) -> dict[str, Device]:
+        """The fleet by name."""
+        table = self.run.roll.astype(object).where(self.run.roll.notna(), None)
+        return {row["device"]: Device(*(row[key] for key in _COLUMNS)) for row in table.to_dict("records")}
+
+    @cached_property
+    def classes(self) -> dict[str, list[Device]]:
+        """Devices by profile, in the fleet's order."""
+        found: dict[str, list[Device]] = defaultdict(list)
+        for device in self.devices.values():
+            found[device.profile].append(device)
+        return dict(found)
+
+    @property
+    def paths(self) -> list[Chain]:
+        """Each round's critical path."""
+        return self.found.paths
+
+    @cached_property
+    def parts(self) -> dict[str, list[Part]]:
+        """Devices' parts in rounds, by class."""
+        found: dict[str, list[Part]] = {name: [] for name in self.classes}
+        for part in self.found.parts:
+            if part.device in self.devices:
+                found[self.devices[part.device].profile].append(part)
+        return found
+
+    @cached_property
+    def set_rounds(self) -> Counter[str]:
+        """Rounds that each node set."""
+        return Counter(path.set_by for path in self.paths)
+
+    @property
+    def whole_s(self) -> float:
+        """Seconds of all rounds."""
+        return (self.found.whole.end_ns - self.found.whole.start_ns) / 1e9
+
+    @cached_property
+    def culprit(self) -> str:
+        """Who has the most time on the critical path of all rounds: a node, ``deadline``, ``away`` or ``idle``."""
+        return next(iter(self.found.owners), "idle")
+
+    @cached_property
+    def class_rounds(self) -> Counter[str]:
+        """Rounds set by devices of each class."""
+        return Counter({
+            name: sum(self.set_rounds[device.name] for device in members) for name, members in self.classes.items()
+        })  # fmt: skip
+
+    def spent(self, name: str) -> dict[str, int]:
+        """Nanoseconds of a node on the critical path by kind, the largest first."""
+        found: Counter[str] = Counter()
+        for path in self.paths:
+            for segment in path.segments:
+                if owner(segment) == name:
+                    found[segment.kind] += segment.ns
+        return dict(sorted(found.items(), key=lambda item: (-item[1], KINDS.index(item[0]))))  # type: ignore[arg-type]
+
+    # ---- what if ---------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def answers(self) -> list[Result]:
+        """The what-if table; empty when none was asked for or none can be had: ``unanswered`` says why."""
+        if not self.asks:
+            return []
+        try:
+            changes: Sequence[Change] = list(usual(self.found.straggler, median_device(self.found.parts)))
+            return what_if(self.run, changes)
+        except (ScenarioError, OSError) as error:
+            self._unanswered = str(error)
+            return []
+
+    _unanswered = "it was not asked for (--no-what-if)"
+
+    @property
+    def unanswered(self) -> str:
+        """Why there is no what-if table."""
+        return self._unanswered
+
+    @property
+    def cautions(self) -> list[str]:
+        """What to bear in mind of the what-ifs."""
+        return cautions(self.run) if self.answers else []
+
+    def answer(self, change: Change) -> Result | None:
+        """What came of a change; None where it was not asked or refused."""
+        return next((each for each in self.answers if each.change == change and each.refused is None), None)
+
+    def like(self) -> Result | None:
+        """What came of the median device everywhere."""
+        return next((each for each in self.answers if each.change.like is not None and each.refused is None), None)
+
+    # ---- rounds ----------------------------------------------------------------------------------------------------------
+
+    def picked(self) -> list[tuple[str, Chain]]:
+        """The slowest, the median and the fastest round; fewer where there are fewer."""
+        order = sorted(self.paths, key=lambda path: (-path.seconds, path.window.round))
+        named = (("slowest", order[0]), ("median", order[len(order) // 2]), ("fastest", order[-1]))
+        found: dict[int, tuple[str, Chain]] = {}
+        for name, path in named:
+            found.setdefault(path.window.round, (name, path))
+        return list(found.values())
+
+    @property
+    def median_round_s(self) -> float:
+        return median(path.seconds for path in self.paths)
+
+    def role(self, name: str) -> str:
+        """``device``, ``server``, ``edge server``, or the thing's own name."""
+        if name in KINDS:
+            return name
+        return "device" if is_device(name) else "server" if name == SERVER else "edge server"
+
+
+_COLUMNS = ("device", "profile", "cell", "samples", "asked", "finished", "finished_s", "accuracy")
