@@ -9,8 +9,12 @@ from typing import Any
 def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     """Add them to the command line's; gives their parsers."""
     return [
-        _explain_parser(commands.add_parser("explain", help="why a run took its time: critical path, waiting, what if")),
-        _report_parser(commands.add_parser("report", help="a run as one HTML file: who set the pace, by what, and the cure")),
+        _explain_parser(
+            commands.add_parser("explain", help="why a run took its time: critical path, waiting, what if")
+        ),
+        _report_parser(
+            commands.add_parser("report", help="a run as one HTML file: who set the pace, by what, and the cure")
+        ),
     ]
 
 

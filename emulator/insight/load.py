@@ -114,7 +114,7 @@ class Run:
             found = pd.read_csv(path, dtype={"device": str, "profile": str, "cell": str})
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: cannot be read ({error}); expected the devices of a run") from None
-        if not ROLL <= set(found.columns):
+        if not set(found.columns) >= ROLL:
             raise RunError(f"{path}: got other columns; expected {', '.join(sorted(ROLL))}")
         return found
 

@@ -4,6 +4,7 @@ Colours are classes of ``style.py`` (``c-compute``, ``c-uplink``, ...), so that 
 Sizes are pixels of the drawing, which is scaled to its place.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from emulator.insight.report.numbers import Scale, plain
 
 WIDTH, HEIGHT = 460.0, 260.0
 ROW = 24.0  # height of a horizontal bar with its gap
-LETTER = 6.6  # width of a letter of 12 pixels, about
+LETTER = 7.2  # width of a letter of 12 pixels, about
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ def y_axis(frame: Frame, scale: Scale) -> list[Markup]:
             label(frame.left - 6, scale(value) + 4, plain(value), "end"),
         ]
     middle = (scale.start + scale.stop) / 2
-    turned = tag("text", frame.y, transform=f"translate(12 {middle:.0f}) rotate(-90)", text_anchor="middle", class_="axis")
+    turned = tag(
+        "text", frame.y, transform=f"translate(12 {middle:.0f}) rotate(-90)", text_anchor="middle", class_="axis"
+    )
     return [*found, turned]
 
 
@@ -111,7 +114,9 @@ def points(frame: Frame, series: Sequence[Series], diagonal: bool = False) -> Ma
     every = [point for one in series for point in one.points]
     most = max(max(point) for point in every) * 1.05 or 1.0
     across, up = scales(frame, (0.0, most), (0.0, most))
-    drawn = [tag("circle", cx=across(x), cy=up(y), r=3.0, class_=f"dot {one.css}") for one in series for x, y in one.points]
+    drawn = [
+        tag("circle", cx=across(x), cy=up(y), r=3.0, class_=f"dot {one.css}") for one in series for x, y in one.points
+    ]
     line = tag("path", d=f"M{across(0):.0f} {up(0):.0f}L{across(most):.0f} {up(most):.0f}", class_="line dashed")
     return svg(frame, *x_axis(frame, across), *y_axis(frame, up), line if diagonal else None, *drawn)
 
@@ -145,7 +150,7 @@ def bars(frame: Frame, rows: Sequence[Bar]) -> Markup:
 
 def stretched(frame: Frame, names: Sequence[str]) -> Frame:
     """The frame with room for the names at the left, and as high as its rows need."""
-    left = min(200.0, max((len(name) for name in names), default=0) * LETTER + 14)
+    left = min(240.0, max((len(name) for name in names), default=0) * LETTER + 14)
     return replace(frame, left=left, height=frame.top + frame.bottom + max(1, len(names)) * ROW)
 
 
@@ -205,7 +210,7 @@ def histogram(values: Sequence[float], bins: int = 24) -> tuple[list[tuple[float
     for value in values:
         place = (math.log(value / low) if log else value - low) / step
         counts[min(bins - 1, max(0, int(place)))] += 1
-    return list(zip(edges, edges[1:], strict=False)), counts
+    return list(itertools.pairwise(edges)), counts
 
 
 def wide_span(values: Sequence[float]) -> bool:

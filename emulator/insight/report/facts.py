@@ -11,9 +11,15 @@ from emulator.insight.critical_path import Path as Chain
 from emulator.insight.explain import Explanation
 from emulator.insight.load import Run
 from emulator.insight.waiting import Part
-from emulator.insight.what_if import Change, Result, cautions, median_device, usual, what_if
+from emulator.insight.what_if import Change, Fast, Result, cautions, median_device, usual, what_if
 from emulator.reading import ScenarioError
 from emulator.rows import SERVER, is_device
+
+MOST_PLAYED = 20_000  # operations that what-ifs play again: a few seconds
+FAST: dict[str, Fast] = {
+    "device compute": "processor", "device queue": "processor", "uplink": "uplink", "downlink": "downlink",
+    "server compute": "server", "server queue": "server",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,9 +108,19 @@ class Facts:
             for segment in path.segments:
                 if owner(segment) == name:
                     found[segment.kind] += segment.ns
-        return dict(sorted(found.items(), key=lambda item: (-item[1], KINDS.index(item[0]))))  # type: ignore[arg-type]
+        return dict(sorted(found.items(), key=lambda item: (-item[1], KINDS.index(item[0]))))
 
     # ---- what if ---------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def changes(self) -> Sequence[Change]:
+        """What is asked, what helps most first: as many as ``MOST_PLAYED`` operations allow, but three at least."""
+        kind = next(iter(self.spent(self.culprit)), "idle")
+        every = list(usual(self.found.straggler, median_device(self.found.parts)))
+        every.sort(
+            key=lambda change: (change.like is None, change.without is None, _fast(change) != (None, FAST.get(kind)))
+        )
+        return every[: max(3, MOST_PLAYED // max(1, len(self.run.rows)))]
 
     @cached_property
     def answers(self) -> list[Result]:
@@ -112,8 +128,7 @@ class Facts:
         if not self.asks:
             return []
         try:
-            changes: Sequence[Change] = list(usual(self.found.straggler, median_device(self.found.parts)))
-            return what_if(self.run, changes)
+            return what_if(self.run, self.changes)
         except (ScenarioError, OSError) as error:
             self._unanswered = str(error)
             return []
@@ -130,13 +145,14 @@ class Facts:
         """What to bear in mind of the what-ifs."""
         return cautions(self.run) if self.answers else []
 
+    @property
+    def unasked(self) -> int:
+        """How many of the usual what-ifs were left out."""
+        return sum(1 for _ in usual(self.found.straggler, median_device(self.found.parts))) - len(self.changes)
+
     def answer(self, change: Change) -> Result | None:
         """What came of a change; None where it was not asked or refused."""
         return next((each for each in self.answers if each.change == change and each.refused is None), None)
-
-    def like(self) -> Result | None:
-        """What came of the median device everywhere."""
-        return next((each for each in self.answers if each.change.like is not None and each.refused is None), None)
 
     # ---- rounds ----------------------------------------------------------------------------------------------------------
 
@@ -158,6 +174,10 @@ class Facts:
         if name in KINDS:
             return name
         return "device" if is_device(name) else "server" if name == SERVER else "edge server"
+
+
+def _fast(change: Change) -> tuple[str | None, str | None]:
+    return change.device, change.fast
 
 
 _COLUMNS = ("device", "profile", "cell", "samples", "asked", "finished", "finished_s", "accuracy")

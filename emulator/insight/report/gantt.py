@@ -66,22 +66,22 @@ def gantt(lines: Sequence[Line], chain: Chain, names: dict[str, str]) -> Markup:
     """The chart; ``names`` says what a device is. The critical path is underlined."""
     window = chain.window
     size, unit = axis_of_time((window.end_ns - window.start_ns) / 1e9)
-    left = min(230.0, max(len(_name(line, names)) for line in lines) * 6.0 + 12)
+    left = min(320.0, max(len(_name(line, names)) for line in lines) * 6.5 + 12)
     frame = Frame(f"Gantt chart of round {window.round}", f"time in the round ({unit})", width=WIDTH, left=left,
                   height=len(lines) * ROW + 56, top=6.0)  # fmt: skip
     across = Scale(0.0, (window.end_ns - window.start_ns) / 1e9 / size, left, WIDTH - frame.right)
     drawn: list[Markup] = []
     for place, line in enumerate(lines):
         y = frame.top + (place + 0.5) * ROW
-        told = f"{_name(line, names)}: done {seconds((line.done_ns - window.start_ns) / 1e9)} after the round began"
+        done = seconds((line.done_ns - window.start_ns) / 1e9)
+        told = f"{line.node} ({names.get(line.node, 'a server')}): done {done} after the round began"
         drawn.append(label(left - 6, y + 4, _name(line, names), "end", "small"))
         drawn.append(tag("g", hover(told), *_row(line, chain, across, y)))
     return svg(frame, *x_axis(frame, across, 8), *drawn, wide=True)
 
 
 def _name(line: Line, names: dict[str, str]) -> str:
-    about = names.get(line.node)
-    return f"{line.node} ({about})" if about else line.node
+    return f"{line.node} {names.get(line.node, '').partition(', ')[0]}".rstrip()
 
 
 def _row(line: Line, chain: Chain, across: Scale, y: float) -> list[Markup]:

@@ -22,7 +22,11 @@ def accuracy(facts: Facts) -> Markup:
     rounds = facts.run.rounds
     there = {name: how for name, how in ACCURACIES.items() if rounds[how[0]].notna().any()}
     if not there:
-        why = "it was timing only: no tensor was made" if facts.run.summary["executor"] == "timing-only" else "none was due"
+        why = (
+            "it was timing only: no tensor was made"
+            if facts.run.summary["executor"] == "timing-only"
+            else "none was due"
+        )
         return note(f"The run was not evaluated ({why}), so there is no accuracy to show.")
     size, unit = axis_of_time(float(rounds["end_s"].max()))
     found = [
@@ -75,15 +79,20 @@ def energy(facts: Facts) -> Markup:
     if by_kind is None:
         return note("There are no energies: not every device's profile tells its powers.")
     total = sum(by_kind.values())
-    rows = [Bar(kind, [(ENERGIES.get(kind, "c-other"), joules)], scaled(joules, "J")) for kind, joules in by_kind.items()]
+    rows = [
+        Bar(kind, [(ENERGIES.get(kind, "c-other"), joules)], scaled(joules, "J")) for kind, joules in by_kind.items()
+    ]
     kinds = charts.bars(Frame("Energy of all devices by kind", "joules"), rows)
     spent = {name: _joules(facts, members) for name, members in facts.classes.items()}
     classes = [
-        Bar(name, [("c-compute", work), ("c-uplink", air)], scaled(work + air, "J")) for name, (work, air) in spent.items()
+        Bar(name, [("c-compute", work), ("c-uplink", air)], scaled(work + air, "J"))
+        for name, (work, air) in spent.items()
     ]
     told = note(f"{scaled(total, 'J')} in all, {share(by_kind['idle'] / total if total else None)} of it idling. "
                 "By class: beside idling, computing and the radio.")  # fmt: skip
-    legend = charts.legend({"idle": "c-wait", "computing": "c-compute", "sending": "c-uplink", "receiving": "c-downlink"})
+    legend = charts.legend(
+        {"idle": "c-wait", "computing": "c-compute", "sending": "c-uplink", "receiving": "c-downlink"}
+    )
     drawn = charts.bars(Frame("Energy beside idling by class", "joules (the radio as one)"), classes)
     return join([told, legend, tag("div", kinds, drawn, class_="pair")])
 
@@ -107,7 +116,9 @@ def who_pays(facts: Facts) -> Markup:
 def _scores(facts: Facts) -> Markup:
     scored = sorted((one for one in facts.devices.values() if one.accuracy is not None), key=_score)
     if not scored:
-        return note("No accuracy by device: the scenario does not ask for evaluate.per_device, or the run made no tensors.")
+        return note(
+            "No accuracy by device: the scenario does not ask for evaluate.per_device, or the run made no tensors."
+        )
     values = [_score(one) for one in scored]
     worst = scored[: max(1, round(len(scored) / 10))]
     told = tag("p", f"Accuracy of the last weights on each device's own data: mean {mean(values):.3f}, spread (standard "
@@ -147,7 +158,9 @@ def _participation(facts: Facts) -> Markup:
     if not work or not data:
         return join([title, note("No device's work was kept in any round.")])
     dots = [(100 * one.samples / data, 100 * one.finished / work) for one in facts.devices.values()]
-    frame = Frame("Share of the kept work against share of the data", "share of the data (%)", "share of the kept work (%)")
+    frame = Frame(
+        "Share of the kept work against share of the data", "share of the data (%)", "share of the kept work (%)"
+    )
     rows = [
         (name, len(members), share(sum(one.samples for one in members) / data),
          share(sum(one.finished for one in members) / work), sum(not one.finished for one in members))
@@ -166,14 +179,27 @@ def _participation(facts: Facts) -> Markup:
 def fleet(facts: Facts) -> Markup:
     """Every device, those first on which most of the time was spent."""
     owners = facts.found.owners
-    order = sorted(facts.devices.values(), key=lambda one: (-owners.get(one.name, 0), -(one.finished_s or 0.0), one.name))
+    order = sorted(
+        facts.devices.values(), key=lambda one: (-owners.get(one.name, 0), -(one.finished_s or 0.0), one.name)
+    )
     rows = [
         (one.name, one.profile, one.cell, one.samples, one.asked, one.finished, _each(one), facts.set_rounds[one.name],
          share(owners.get(one.name, 0) / 1e9 / facts.whole_s if facts.whole_s else None),
          None if one.accuracy is None else f"{one.accuracy:.3f}")
         for one in order[:MOST_DEVICES]
     ]  # fmt: skip
-    header = ("device", "class", "cell", "samples", "asked", "kept", "mean round time", "rounds set", "of all time", "accuracy")
+    header = (
+        "device",
+        "class",
+        "cell",
+        "samples",
+        "asked",
+        "kept",
+        "mean round time",
+        "rounds set",
+        "of all time",
+        "accuracy",
+    )
     left = len(order) - len(rows)
     return join([table(header, rows, 3), note(f"{left} more are in devices.csv.") if left > 0 else None])
 
@@ -189,4 +215,6 @@ def scenario(facts: Facts) -> Markup:
             "scenario_sha256", "events_sha256", "weights_sha256", "wall_s")  # fmt: skip
     resolved = (facts.run.folder / "scenario.yaml").read_text(encoding="utf-8")
     made = table(("what", "value"), [(key, summary.get(key)) for key in keys], 2)
-    return join([folded("What made this run", made), folded("The resolved scenario: run it again", tag("pre", resolved))])
+    return join(
+        [folded("What made this run", made), folded("The resolved scenario: run it again", tag("pre", resolved))]
+    )

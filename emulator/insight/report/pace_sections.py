@@ -1,6 +1,7 @@
 """Sections about time: the critical path, what if, where time goes, Gantt charts, and how round times are spread."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from emulator.insight.report.gantt import gantt, lines_of, shown
 from emulator.insight.report.markup import Markup, folded, join, note, table, tag
 from emulator.insight.report.numbers import axis_of_time, digits, seconds, share
 from emulator.insight.report.verdict import average, feasible
-from emulator.insight.what_if import Result
+from emulator.insight.what_if import Change, Result
 
 MOST_COLUMNS, MOST_ROWS = 120, 15
 COLOURS = {
@@ -28,11 +29,15 @@ def critical_path(facts: Facts) -> Markup:
     longest = max(path.seconds for path in facts.paths)
     size, unit = axis_of_time(longest)
     groups = _groups(len(facts.paths), MOST_COLUMNS)
-    edges = [(facts.paths[first].window.round - 0.5, facts.paths[last - 1].window.round + 0.5) for first, last in groups]
+    edges = [
+        (facts.paths[first].window.round - 0.5, facts.paths[last - 1].window.round + 0.5) for first, last in groups
+    ]
     stacks = [_mean(facts, first, last, (kinds, size)) for first, last in groups]
     frame = Frame("Critical path of each round by kind of time", "round", f"critical path ({unit})")
     means = note(f"Each column is the mean of {groups[0][1]} rounds.") if len(groups) < len(facts.paths) else None
-    drawn = tag("div", charts.columns(frame, edges, stacks), charts.legend({kind: COLOURS[kind] for kind in kinds}), means)
+    drawn = tag(
+        "div", charts.columns(frame, edges, stacks), charts.legend({kind: COLOURS[kind] for kind in kinds}), means
+    )
     told = note(
         "The critical path is the chain of work that ended a round: shortening anything else does not shorten the round."
     )
@@ -46,7 +51,7 @@ def _groups(count: int, most: int) -> list[tuple[int, int]]:
 
 def _mean(facts: Facts, first: int, last: int, how: tuple[Sequence[str], float]) -> list[tuple[str, float]]:
     kinds, size = how
-    spent: list[dict[str, int]] = [dict(path.by_kind()) for path in facts.paths[first:last]]
+    spent: list[Mapping[Any, int]] = [path.by_kind() for path in facts.paths[first:last]]
     return [(COLOURS[kind], sum(each.get(kind, 0) for each in spent) / len(spent) / 1e9 / size) for kind in kinds]
 
 
@@ -54,11 +59,11 @@ def _owners(facts: Facts) -> Markup:
     owners = list(facts.found.owners.items())
     rows = [
         (name, device.about if (device := facts.devices.get(name)) else facts.role(name), facts.set_rounds[name],
-         share(ns / 1e9 / facts.whole_s if facts.whole_s else None), next(iter(facts.spent(name)), None))
+         share(ns / 1e9 / facts.whole_s if facts.whole_s else None), next(iter(facts.spent(name)), "").removeprefix("device ").removeprefix("server "))
         for name, ns in owners[:MOST_ROWS]
     ]  # fmt: skip
     rest = note(f"and {len(owners) - MOST_ROWS} more") if len(owners) > MOST_ROWS else None
-    return tag("div", table(("who", "what it is", "rounds set", "of all time", "most of it"), rows, 2), rest)
+    return tag("div", table(("who", "what it is", "rounds set", "of all time", "mostly"), rows, 2), rest)
 
 
 def _every(facts: Facts) -> Markup:
@@ -75,9 +80,17 @@ def what_ifs(facts: Facts) -> Markup:
     if not answers:
         return note(f"There is no what-if table: {facts.unanswered}.")
     kept = [each for each in answers if each.refused is None]
-    rows = [Bar("as it was", [("c-wait", kept[0].before_s / _count(kept[0]))], average(kept[0], before=True))] if kept else []
+    rows = (
+        [Bar("as it was", [("c-wait", kept[0].before_s / _count(kept[0]))], average(kept[0], before=True))]
+        if kept
+        else []
+    )
     rows += [
-        Bar(str(each.change), [("c-compute" if feasible(each) else "c-downlink", each.after_s / _count(each))], average(each))
+        Bar(
+            _short(each.change),
+            [("c-compute" if feasible(each) else "c-downlink", each.after_s / _count(each))],
+            average(each),
+        )
         for each in kept
     ]
     frame = Frame("Mean round if one thing were changed", "mean round (s)")
@@ -85,10 +98,18 @@ def what_ifs(facts: Facts) -> Markup:
         "Not estimated: the clock ran again from this folder's scenario, with the same draws. What is infinitely fast is a "
         "bound: nothing can save more there."
     )
-    header = ("change", "all rounds", "mean round", "saved", "same work")
+    header = ("change", "mean round", "all rounds", "saved", "same work")
     more = [note(f"Bear in mind: {words}.") for words in facts.cautions]
+    if facts.unasked:
+        more.append(note(f"{facts.unasked} more, which take longer to play: emulator explain {facts.run.folder.name}"))
     listed = table(header, [_answer(each) for each in answers])
     return join([told, tag("div", charts.bars(frame, rows), listed, class_="pair"), *more])
+
+
+def _short(change: Change) -> str:
+    if change.fast is None:
+        return str(change).replace("all devices", "all")
+    return f"∞ {change.fast}" + ("" if change.fast == "server" else f": {change.device or 'all'}")
 
 
 def _count(result: Result) -> int:
@@ -98,7 +119,7 @@ def _count(result: Result) -> int:
 def _answer(each: Result) -> tuple[object, ...]:
     if each.refused is not None:
         return str(each.change), "no result", None, None, each.refused
-    return (str(each.change), seconds(each.after_s), average(each), f"{100 * each.saved:.1f} %",
+    return (str(each.change), average(each), seconds(each.after_s), f"{100 * each.saved:.1f} %",
             "yes" if each.same_work else "no")  # fmt: skip
 
 
@@ -118,7 +139,9 @@ def where_time_goes(facts: Facts) -> Markup:
         return note("No device took part in any round.")
     frame = Frame("Mean time of a device in a round by class", "seconds in a round")
     header = ("class", "devices", "parts in rounds", "computing", "sending", "receiving", "waiting", "at work")
-    told = note("Mean over the rounds that a device took part in. Waiting: for its turn, the server, or slower devices.")
+    told = note(
+        "Mean over the rounds that a device took part in. Waiting: for its turn, the server, or slower devices."
+    )
     return join([told, charts.legend(WORK), tag("div", charts.bars(frame, rows), table(header, listed), class_="pair")])
 
 
@@ -140,7 +163,9 @@ def gantts(facts: Facts) -> Markup:
         found.append(tag("h3", title if len(facts.paths) > 1 else f"The only round: {seconds(path.seconds)}"))
         found.append(gantt(lines, path, names))
         if left_out:
-            found.append(note(f"{left_out} of its devices are left out: the slowest are there, and others in even steps."))
+            found.append(
+                note(f"{left_out} of its devices are left out: the slowest are there, and others in even steps.")
+            )
     return join(found)
 
 
@@ -153,7 +178,9 @@ def round_times(facts: Facts) -> Markup:
     edges, counts = charts.histogram(every)
     log = charts.wide_span(every)
     size, unit = axis_of_time(max(every))
-    frame = Frame("Distribution of device round times", f"round time of a device ({unit})", "parts in rounds", log_x=log)
+    frame = Frame(
+        "Distribution of device round times", f"round time of a device ({unit})", "parts in rounds", log_x=log
+    )
     shown_edges = [(low / size, high / size) for low, high in edges]
     columns = charts.columns(frame, shown_edges, [[("c-compute", count)] for count in counts])
     rows = [Spread(name, _five(values, size)) for name, values in done.items() if any(values)]

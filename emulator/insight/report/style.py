@@ -13,24 +13,26 @@ STYLE = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:1040px;margin:0 auto;padding:20px 16px 48px}
-h1{font-size:1.1rem;margin:0;overflow-wrap:anywhere}h2{font-size:1.25rem;margin:2.2em 0 .4em}h3{font-size:1rem;margin:1.4em 0 .3em}
+h1{font-size:1.1rem;margin:0;overflow-wrap:anywhere}h2{font-size:1.25rem;margin:2.2em 0 .4em}
+h3{font-size:1rem;margin:1.4em 0 .3em}
 p{margin:.5em 0;overflow-wrap:anywhere}.sub,.note{color:var(--soft);font-size:.9rem}
 .answer{border-left:5px solid var(--crit);background:var(--panel);padding:12px 16px;margin:14px 0;border-radius:0 6px 6px 0}
 .answer dl{margin:0;display:grid;grid-template-columns:max-content 1fr;gap:8px 16px}
 .answer dt{color:var(--soft);padding-top:.15em}.answer dd{margin:0;font-size:1.08rem;overflow-wrap:anywhere}
 .answer .cure{color:var(--good)}.answer strong{font-weight:650}
 .warn{border:1px solid var(--crit);padding:8px 12px;border-radius:6px}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(140px,1fr));gap:10px;margin:14px 0;padding:0}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(122px,1fr));gap:10px;margin:14px 0;padding:0}
 .cards div{background:var(--panel);border-radius:6px;padding:8px 12px}
 .cards b{display:block;font-size:1.15rem;font-weight:650}.cards span{color:var(--soft);font-size:.85rem}
 nav{font-size:.9rem;display:flex;flex-wrap:wrap;gap:4px 14px}a{color:var(--link)}
-.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:12px 24px;align-items:start}
+.pair{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,420px),1fr));gap:12px 24px;align-items:start}
 .pair>*{min-width:0}
 .figure svg{width:100%;height:auto;display:block}.figure.wide{overflow-x:auto}.figure.wide svg{min-width:680px}
 .scroll{overflow-x:auto;max-height:560px;overflow-y:auto;border:1px solid var(--edge);border-radius:6px;margin:.5em 0}
 table{border-collapse:collapse;font-size:.88rem;width:100%}
-th,td{padding:4px 10px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--edge)}
+th,td{padding:4px 8px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--edge)}
 th{position:sticky;top:0;background:var(--panel);font-weight:600}.n{text-align:right;font-variant-numeric:tabular-nums}
+.pair table{font-size:.82rem}.pair td:first-child{white-space:normal;min-width:9em}
 tr:last-child td{border-bottom:0}
 details{margin:.8em 0}summary{cursor:pointer;color:var(--link)}
 pre{overflow:auto;max-height:560px;background:var(--panel);padding:12px;border-radius:6px;font-size:.8rem}
@@ -52,8 +54,8 @@ svg .c-mark{fill:var(--mark);stroke:var(--paper);stroke-width:1.5}svg .dot{fill-
 ) + """svg .line{fill:none}
 @media (max-width:520px){body{font-size:15px}main{padding:14px 12px 40px}.answer dl{grid-template-columns:1fr;gap:0 0}
 .answer dd{margin-bottom:8px}svg text{font-size:14px}.figure.wide svg text{font-size:12px}}
-@media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--soft:#444;--edge:#bbb;--panel:#fff;--link:#000;--compute:#0072b2;
---uplink:#d55e00;--downlink:#009e73;--wait:#b9c0c7;--server:#8a5ba6;--other:#7a6a00;--mark:#000;--crit:#c4001a;--good:#00543b}
+@media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--soft:#444;--edge:#bbb;--panel:#fff;--link:#000;
+--compute:#0072b2;--uplink:#d55e00;--downlink:#009e73;--wait:#b9c0c7;--server:#8a5ba6;--other:#7a6a00;--mark:#000;--crit:#c4001a;--good:#00543b}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}body{font-size:10pt}main{max-width:none;padding:0}nav{display:none}
 .scroll,pre{max-height:none;overflow:visible;border:0}.figure,.cards,.answer,tr{break-inside:avoid}h2,h3{break-after:avoid}
 th{position:static}.figure.wide svg{min-width:0}table{font-size:7.5pt}th,td{padding:2px 5px}pre{white-space:pre-wrap}}

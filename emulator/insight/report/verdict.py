@@ -2,18 +2,14 @@
 
 from typing import NamedTuple
 
-from emulator.insight.report.facts import Facts
+from emulator.insight.report.facts import FAST, Facts
 from emulator.insight.report.markup import Markup, join, tag
 from emulator.insight.report.numbers import seconds, share
-from emulator.insight.what_if import Change, Fast, Result
+from emulator.insight.what_if import Change, Result
 
 WORDS = {
     "device compute": "computing", "device queue": "waiting for its own processor", "uplink": "sending (uplink)",
     "downlink": "receiving (downlink)", "server compute": "computing", "server queue": "waiting for the processor",
-}  # fmt: skip
-FAST: dict[str, Fast] = {
-    "device compute": "processor", "device queue": "processor", "uplink": "uplink", "downlink": "downlink",
-    "server compute": "server", "server queue": "server",
 }  # fmt: skip
 NODELESS = {
     "deadline": "a deadline: rounds lasted until it, whoever was done before",
@@ -63,9 +59,13 @@ def _class(facts: Facts, name: str) -> str | None:
 def _bottleneck(facts: Facts) -> Markup:
     spent = facts.spent(facts.culprit)
     total = sum(spent.values()) or 1
-    parts = [f"{share(ns / total)} {WORDS[kind]}" for kind, ns in spent.items() if kind in WORDS and ns / total >= 0.005]
+    parts = [
+        f"{share(ns / total)} {WORDS[kind]}" for kind, ns in spent.items() if kind in WORDS and ns / total >= 0.005
+    ]
     whose = "its" if facts.role(facts.culprit) == "device" else "the server's"
-    return join([tag("strong", next(iter(spent), "idle")), f": of {whose} time on the critical path, {', '.join(parts)}."])
+    return join(
+        [tag("strong", next(iter(spent), "idle")), f": of {whose} time on the critical path, {', '.join(parts)}."]
+    )
 
 
 def _cure(facts: Facts) -> Markup:
@@ -82,7 +82,7 @@ def _cure(facts: Facts) -> Markup:
     others = [each for each in _others(facts) if each is not best and each.saved > 0.005]
     more = " Also: " + "; ".join(f"{wish(each)}, {average(each)}" for each in others) + "." if others else ""
     return join([
-        tag("strong", f"{wish(best)}: a round would last {average(best)} in place of {average(best, before=True)}"),
+        tag("strong", f"{capital(wish(best))}: a round would last {average(best)} in place of {average(best, before=True)}"),
         f" on average ({-best.saved:+.0%}).", more,
     ])  # fmt: skip
 
@@ -108,6 +108,11 @@ def wish(result: Result) -> str:
     if change.like is not None:
         return f"with the median device ({change.like}) everywhere"
     return str(change) if change.without is not None else f"with {change}"
+
+
+def capital(words: str) -> str:
+    """The words with a capital at their beginning."""
+    return words[:1].upper() + words[1:]
 
 
 def average(result: Result, *, before: bool = False) -> str:

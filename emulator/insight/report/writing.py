@@ -42,7 +42,9 @@ def write_report(run: Run, out: Path | None = None, *, asks: bool = True) -> Pat
     try:
         write_whole(path, page)
     except OSError as error:
-        raise ScenarioError(f"report: got --out {path}, which cannot be written ({error.strerror}); expected a file") from None
+        raise ScenarioError(
+            f"report: got --out {path}, which cannot be written ({error.strerror}); expected a file"
+        ) from None
     return path
 
 
@@ -90,7 +92,11 @@ def _status(facts: Facts) -> Markup | None:
     if facts.run.ended:
         return None
     count = len(facts.run.rounds)
-    return tag("p", f"This run was not finished (status: {status}). What is shown is of its first {count} rounds.", class_="warn")
+    return tag(
+        "p",
+        f"This run was not finished (status: {status}). What is shown is of its first {count} rounds.",
+        class_="warn",
+    )
 
 
 def _cards(facts: Facts) -> Markup:
@@ -100,12 +106,14 @@ def _cards(facts: Facts) -> Markup:
     reached = summary["time_to_accuracy_s"]
     told: list[tuple[str, str | None]] = [
         ("virtual time", seconds(summary["virtual_s"])),
-        ("rounds; median round", f"{summary['rounds']}; {seconds(facts.median_round_s)}"),
+        (f"rounds, {seconds(facts.median_round_s)} in the median", str(summary["rounds"])),
         ("best test accuracy", "not evaluated" if best is None else f"{best:.3f}"),
         ("time to accuracy", None if reached is None else seconds(reached)),
         ("moved", scaled(moved, "B")),
         ("devices' energy", "not told" if energy is None else scaled(energy, "J")),
-        ("devices; lost", f"{summary['devices']}; {summary['devices_lost'] or 0}"),
+        (f"devices, {summary['devices_lost'] or 0} lost", str(summary["devices"])),
         ("ended", str(summary["status"])),
     ]
-    return tag("div", *(tag("div", tag("b", value), tag("span", name)) for name, value in told if value), class_="cards")
+    return tag(
+        "div", *(tag("div", tag("b", value), tag("span", name)) for name, value in told if value), class_="cards"
+    )
