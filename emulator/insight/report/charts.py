@@ -14,7 +14,7 @@ from emulator.insight.report.numbers import Scale, plain
 
 WIDTH, HEIGHT = 460.0, 260.0
 ROW = 24.0  # height of a horizontal bar with its gap
-LETTER = 7.2  # width of a letter of 12 pixels, about
+LETTER = 8.2  # width of a wide letter of 13 pixels: on a phone they are larger in the drawing
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def bars(frame: Frame, rows: Sequence[Bar]) -> Markup:
 
 def stretched(frame: Frame, names: Sequence[str]) -> Frame:
     """The frame with room for the names at the left, and as high as its rows need."""
-    left = min(240.0, max((len(name) for name in names), default=0) * LETTER + 14)
+    left = min(250.0, max((len(name) for name in names), default=0) * LETTER + 14)
     return replace(frame, left=left, height=frame.top + frame.bottom + max(1, len(names)) * ROW)
 
 

@@ -59,11 +59,15 @@ def _owners(facts: Facts) -> Markup:
     owners = list(facts.found.owners.items())
     rows = [
         (name, device.about if (device := facts.devices.get(name)) else facts.role(name), facts.set_rounds[name],
-         share(ns / 1e9 / facts.whole_s if facts.whole_s else None), next(iter(facts.spent(name)), "").removeprefix("device ").removeprefix("server "))
+         share(ns / 1e9 / facts.whole_s if facts.whole_s else None), _mostly(facts, name))
         for name, ns in owners[:MOST_ROWS]
     ]  # fmt: skip
     rest = note(f"and {len(owners) - MOST_ROWS} more") if len(owners) > MOST_ROWS else None
     return tag("div", table(("who", "what it is", "rounds set", "of all time", "mostly"), rows, 2), rest)
+
+
+def _mostly(facts: Facts, name: str) -> str:
+    return next(iter(facts.spent(name)), "").removeprefix("device ").removeprefix("server ")
 
 
 def _every(facts: Facts) -> Markup:

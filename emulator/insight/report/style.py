@@ -53,7 +53,7 @@ svg .c-mark{fill:var(--mark);stroke:var(--paper);stroke-width:1.5}svg .dot{fill-
     )
 ) + """svg .line{fill:none}
 @media (max-width:520px){body{font-size:15px}main{padding:14px 12px 40px}.answer dl{grid-template-columns:1fr;gap:0 0}
-.answer dd{margin-bottom:8px}svg text{font-size:14px}.figure.wide svg text{font-size:12px}}
+.answer dd{margin-bottom:8px}svg text{font-size:13px}.figure.wide svg text{font-size:12px}}
 @media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--soft:#444;--edge:#bbb;--panel:#fff;--link:#000;
 --compute:#0072b2;--uplink:#d55e00;--downlink:#009e73;--wait:#b9c0c7;--server:#8a5ba6;--other:#7a6a00;--mark:#000;--crit:#c4001a;--good:#00543b}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}body{font-size:10pt}main{max-width:none;padding:0}nav{display:none}
