@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from emulator.cli import main
 from emulator.insight.load import Run
@@ -141,3 +142,21 @@ def refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_file_that_cannot_be_written(timed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(timed), "--no-what-if", "--out", str(tmp_path / "none" / "r.html")]) == 2
     assert "which cannot be written" in capsys.readouterr().err
+
+
+def test_tensorboard_gets_the_critical_path_and_the_answer(timed: Path) -> None:
+    for _ in range(2):  # a second report replaces the first one's log
+        write_report(Run(timed), asks=False)
+    (log,) = (timed / "tensorboard" / "report").iterdir()
+    reader = EventAccumulator(str(log))
+    reader.Reload()
+    rounds = Run(timed).rounds
+    tags = [tag for tag in reader.Tags()["scalars"] if tag.endswith("_s")]
+    told = [(point.step, point.wall_time) for point in reader.Scalars("critical_path/device_compute_s")]
+    assert told == [(0, 0.0), *zip(rounds["round"], rounds["end_s"], strict=True)]
+    for number, seconds in zip(rounds["round"], rounds["duration_s"], strict=True):  # kinds add up to the round
+        values = [point.value for tag in tags for point in reader.Scalars(tag) if point.step == number]
+        assert sum(values) == pytest.approx(seconds, rel=1e-5)  # scalars are float32
+    (answer,) = reader.Tensors("report/answer")
+    assert "Straggler" in answer.tensor_proto.string_val[0].decode()
+    assert len(reader.Tensors("critical_path/set_by")) == 2

@@ -1,5 +1,7 @@
 """The first screen in words: who set the pace, by what, and what would help most."""
 
+import re
+from html import unescape
 from typing import NamedTuple
 
 from emulator.insight.report.facts import FAST, Facts
@@ -32,6 +34,11 @@ def verdict(facts: Facts) -> list[Line]:
     if facts.culprit not in NODELESS:
         found.append(Line("Bottleneck", _bottleneck(facts)))
     return [*found, Line("Cure", _cure(facts), "cure")]
+
+
+def plain_verdict(facts: Facts) -> list[tuple[str, str]]:
+    """The same without markup."""
+    return [(line.name, unescape(re.sub("<[^>]*>", "", line.words))) for line in verdict(facts)]
 
 
 def _straggler(facts: Facts) -> Markup:

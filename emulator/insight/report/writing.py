@@ -6,6 +6,7 @@ from pathlib import Path
 from emulator.insight.load import Run
 from emulator.insight.report import outcome_sections as outcome
 from emulator.insight.report import pace_sections as pace
+from emulator.insight.report.board import write_board
 from emulator.insight.report.facts import Facts
 from emulator.insight.report.markup import Markup, join, note, tag
 from emulator.insight.report.numbers import scaled, seconds
@@ -33,17 +34,21 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def write_report(run: Run, out: Path | None = None, *, asks: bool = True) -> Path:
-    """Write a run's report to ``out`` (default ``report.html`` in its folder); ``asks``: with what-ifs.
+    """Write a run's report to ``out``; ``asks``: with what-ifs. Without ``out`` it is ``report.html`` in the run's folder, and
+    the run's TensorBoard log gets the figures too.
 
     Raises RunError for a run that cannot be read or of which no round ended, ScenarioError where it cannot be written.
     """
     path = out or run.folder / "report.html"
-    page = html(Facts(run, asks=asks))
+    facts = Facts(run, asks=asks)
+    page = html(facts)
     try:
         write_whole(path, page)
+        if out is None and (run.folder / "tensorboard").is_dir():
+            write_board(facts, run.folder / "tensorboard" / "report")
     except OSError as error:
         raise ScenarioError(
-            f"report: got --out {path}, which cannot be written ({error.strerror}); expected a file"
+            f"report: got {path}, which cannot be written ({error.strerror}); expected a file"
         ) from None
     return path
 
