@@ -69,6 +69,15 @@ class Explanation:
             found.update(path.by_owner())
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
+    @cached_property
+    def classes(self) -> dict[str, int]:
+        """The same by class of device (its profile); servers, deadlines and the like under their own names."""
+        profiles = dict(zip(self.run.devices["name"], self.run.devices["profile"], strict=True))
+        found = Counter[str]()
+        for name, time_ns in self.owners.items():
+            found[profiles.get(name, name)] += time_ns
+        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
     @property
     def straggler(self) -> str | None:
         """The device with the most time on the critical path; None where no device is on it."""
@@ -84,14 +93,19 @@ class Explanation:
         return str(row["profile"]) if not isinstance(row["cell"], str) else f"{row['profile']}, {row['cell']}"
 
     def headline(self) -> list[str]:
-        """The answer in a line or two: who, where, the bottleneck; and the change that saves most."""
+        """The answer in two lines: who, where and the bottleneck; and the shares of classes of devices."""
         name, time_ns = next(iter(self.owners.items()), ("idle", 0))
         count = sum(path.set_by == name for path in self.paths)
         whole_ns = self.whole.end_ns - self.whole.start_ns
         about = f" ({self.place(name)})" if name not in KINDS and is_device(name) else ""
         share = time_ns / whole_ns if whole_ns else 0.0
         why = "" if name in KINDS else f"; its bottleneck: {self.bottleneck(name)}"
-        return [f"{name}{about} set {count} of {len(self.paths)} rounds, {share:.0%} of the critical path{why}"]
+        shares = {each: ns / (whole_ns or 1) for each, ns in self.classes.items()}
+        by_class = ", ".join(f"{each} {part:.0%}" for each, part in shares.items() if part >= 0.005)
+        return [
+            f"{name}{about} set {count} of {len(self.paths)} rounds, {share:.0%} of the critical path{why}",
+            f"critical path by class: {by_class}",
+        ]
 
     def cure(self) -> str:
         """The what-if that saves most, in words."""
@@ -137,6 +151,7 @@ def as_data(found: Explanation, *, what_if: bool) -> dict[str, Any]:
         "name": found.run.name,
         "straggler": found.straggler,
         "set_by": {name: ns / 1e9 for name, ns in found.owners.items()},
+        "classes": {name: ns / 1e9 for name, ns in found.classes.items()},
         "rounds": [_round(found, path) for path in found.paths],
         "server_busy": server_share(found.run.rows, found.whole),
         "fairness": {"jain": jain(counts)},

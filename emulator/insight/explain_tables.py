@@ -15,6 +15,8 @@ MOST = 20  # rows of a table for people; --json has all
 
 def show(found: Explanation, *, what_if: bool) -> None:
     """Tables on stdout, the answer first."""
+    if not found.run.ended:
+        print(f"note: the run was {found.run.summary['status']}; its {len(found.paths)} whole rounds are explained")
     for line in [*found.headline(), *([found.cure()] if what_if else [])]:
         print(line)
     print()
@@ -54,9 +56,8 @@ def _devices_table(found: Explanation) -> None:
     waited = Counter[str]()
     for part in found.parts:
         waited[part.device] += round(part.waiting_s * 1e9)
-    order = sorted(
-        found.participation, key=lambda each: (-found.owners.get(each.device, 0), -waited[each.device], each.device)
-    )
+    there = [each for each in found.participation if each.asked]
+    order = sorted(there, key=lambda each: (-found.owners.get(each.device, 0), -waited[each.device], each.device))
     rows = [
         (
             each.device, f"{found.owners.get(each.device, 0) / 1e9:.3f}", f"{waited[each.device] / 1e9:.3f}",

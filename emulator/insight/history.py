@@ -57,14 +57,12 @@ class History:
         return ready_ns, cause
 
     def _brought(self, source: int, row: Event) -> int | None:
-        """The operation that put a value where the row needs it: its compute, or the last send of it before."""
+        """The operation that put a value where the row needs it: its compute, or the send of it that came last."""
         if self.rows[source].node == row.node:
             return source
         sends = self._sent.get((source, row.node), [])
-        for op in reversed(sends[: bisect_left(sends, row.op)]):
-            if self.rows[op].end_ns <= row.start_ns:
-                return op
-        return None
+        came = (op for op in sends[: bisect_left(sends, row.op)] if self.rows[op].end_ns <= row.start_ns)
+        return max(came, key=lambda op: (self.rows[op].end_ns, op), default=None)
 
     def occupant(self, row: Event) -> int | None:
         """The compute that left the node when this one started there; None where the node was free."""

@@ -14,6 +14,7 @@ from emulator.yaml_text import load as load_yaml
 if TYPE_CHECKING:
     import pandas as pd
 
+    from emulator.preparation import Prepared
     from emulator.scenario import Scenario
 
 FILES = ("scenario.yaml", "summary.json", "rounds.csv", "events.parquet", "decisions.jsonl")
@@ -119,16 +120,23 @@ class Run:
         return found
 
     @cached_property
+    def prepared(self) -> "Prepared":
+        """The run's plan and data, prepared again. Raises ScenarioError where the data are not on this machine."""
+        from emulator.preparation import prepare
+
+        return prepare(self.scenario)
+
+    @cached_property
     def devices(self) -> "pd.DataFrame":
         """The fleet, one row a device, drawn again from the scenario: ``index name profile cell`` (None: none),
         ``uplink_bps downlink_bps latency_s slowdown samples``. ``samples`` is blank where the data are not on this machine.
         """
         import pandas as pd
 
-        from emulator.preparation import draw_fleet, prepare
+        from emulator.preparation import draw_fleet
 
         try:
-            plan = prepare(self.scenario).plan
+            plan = self.prepared.plan
             drawn, samples = plan.devices, pd.array(plan.samples, dtype="Int64")
         except ScenarioError:
             drawn = draw_fleet(self.scenario)

@@ -70,13 +70,19 @@ def _part(window: Window, device: str, rows: list[Event]) -> Part:
     busy = covered(rows, window)
     last = max(rows, key=lambda row: (row.end_ns, row.op))
     queues = (min(row.start_ns, window.end_ns) - max(row.queued_ns, window.start_ns) for row in computes)
-    numbers = (
-        max(0, ended - began), covered(computes, window),
-        *(covered((row for row in rows if row.direction == way), window) for way in ("uplink", "downlink")),
-        sum(max(0, queue) for queue in queues), busy, window.end_ns - window.start_ns - busy,
-    )  # fmt: skip
-    outcome = last.cause if last.end_ns <= window.end_ns else "under way"
-    return Part(window.round, device, *(number / 1e9 for number in numbers), outcome)  # type: ignore[arg-type]
+    up, down = (covered((row for row in rows if row.direction == way), window) for way in ("uplink", "downlink"))
+    return Part(
+        window.round,
+        device,
+        time_s=max(0, ended - began) / 1e9,
+        compute_s=covered(computes, window) / 1e9,
+        uplink_s=up / 1e9,
+        downlink_s=down / 1e9,
+        queue_s=sum(max(0, queue) for queue in queues) / 1e9,
+        busy_s=busy / 1e9,
+        waiting_s=(window.end_ns - window.start_ns - busy) / 1e9,
+        outcome=last.cause if last.end_ns <= window.end_ns else "under way",
+    )
 
 
 def covered(rows: Iterable[Event], window: Window) -> int:

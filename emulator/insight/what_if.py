@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import median_low
-from typing import Literal
+from typing import Any, Literal
 
 from actors.inline import TimingOnly
 from emulator.blueprint import Blueprint
 from emulator.devices.profile import Profile
 from emulator.insight.history import devices_of
-from emulator.insight.load import Run
+from emulator.insight.load import Run, RunError
 from emulator.insight.waiting import Part
 from emulator.protocols.round_settings import RoundSettings
 from emulator.rows import Decision, Event, Round
@@ -74,14 +74,23 @@ class Result:
 
 
 def what_if(run: Run, changes: Sequence[Change]) -> list[Result]:
-    """One result a change. Raises ScenarioError where the run's scenario or data are not at hand, ValueError for a device that
-    the run does not have.
+    """One result a change. Raises ScenarioError where the run's scenario or data are not at hand, RunError where they now give
+    other times than the run's, ValueError for a device that the run does not have.
     """
-    from emulator.preparation import prepare  # it loads the data
-
-    plan = whole(prepare(run.scenario).plan)
+    plan = whole(run.prepared.plan)
     recorded = Recorded(run.rows, [float(seconds) for seconds in run.rounds["duration_s"]], _decisions(run))
+    again = play(plan, Change(), recorded)
+    if again.refused is not None or any(map(_differ, again.rounds_s, recorded.rounds_s)):
+        made = f"version {run.summary.get('version')}, commit {run.summary.get('commit')}"
+        raise RunError(
+            f"{run.folder}: got other times when its scenario is played again ({again.refused or 'rounds differ'}); expected "
+            f"the version that made the run ({made})"
+        )
     return [play(plan, change, recorded) for change in changes]
+
+
+def _differ(one_s: float, other_s: float) -> bool:
+    return abs(one_s - other_s) > 1.5e-9  # durations in the records are rounded from nanoseconds
 
 
 @dataclass(frozen=True)
@@ -173,14 +182,16 @@ def _unlimited(plan: Blueprint, change: Change) -> Blueprint:
     return replace(plan, wiring=replace(plan.wiring, accesses=accesses, plan=network))
 
 
+OWN = ("uplink_bps", "downlink_bps", "latency_s", "slowdown")
+LINK = ("uplink_bps", "downlink_bps", "latency_ns", "weight", "uplink_trace", "downlink_trace")
+
+
 def _alike(plan: Blueprint, name: str) -> Blueprint:
     model = next(device for device in plan.devices if device.name == name)
     access = next(access for access in plan.wiring.accesses if access.name == name)
-    keys = ("uplink_bps", "downlink_bps", "latency_s", "slowdown")
-    figures = {key: getattr(model, key) for key in keys}
+    figures: dict[str, Any] = {key: getattr(model, key) for key in OWN}
+    links: dict[str, Any] = {key: getattr(access, key) for key in LINK}
     devices = tuple(replace(device, profile=model.profile, **figures) for device in plan.devices)
-    keys = ("uplink_bps", "downlink_bps", "latency_ns", "weight", "uplink_trace", "downlink_trace")
-    links = {key: getattr(access, key) for key in keys}
     accesses = tuple(replace(each, **links) for each in plan.wiring.accesses)
     return replace(plan, devices=devices, wiring=replace(plan.wiring, accesses=accesses))
 
@@ -213,9 +224,14 @@ def usual(straggler: str | None, middle: str | None) -> Iterator[Change]:
 
 def cautions(run: Run) -> list[str]:
     """Why another timing may lead this run to other work, so that a what-if is of what would then be done."""
+    from emulator.conditions import conditions
+    from emulator.preparation import draw_fleet
+
     found, protocol = [], run.scenario.protocol
     if isinstance(protocol, RoundSettings) and protocol.ending.name != "all":
         found.append(f"rounds end by {protocol.ending.name}: other devices may count")
+    if any(device.presence is not None for device in conditions(run.scenario, draw_fleet(run.scenario))):
+        found.append("devices come and go: at other times others are there to be drawn")
     if any(decision.kind == "read" for decision in run.decisions):
         found.append("the run decides on data: its decisions are taken again in their order")
     if run.scenario.stop.accuracy is not None:

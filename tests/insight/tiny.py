@@ -20,11 +20,14 @@ CONVOLVED = ("fedsl", "adp_upload", "tinyfel", "elfish", "heterofl", "fjord", "f
 
 
 def world_of(
-    name: str, second: dict[str, Any] | None = None, told: dict[str, Any] | None = None, **changes: Any
+    name: str,
+    second: dict[str, Any] | None = None,
+    first: dict[str, Any] | None = None,
+    told: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> Blueprint:
-    """Three unlike devices play a protocol for two rounds; ``second`` and ``told``: changes of the second and of the settings.
-
-    With edge servers they are three like devices, which all change.
+    """Three unlike devices play a protocol for two rounds; ``first``, ``second``, ``told``: changes of those devices and of the
+    settings. With edge servers they are three like devices, which all change with the second.
     """
     entry, second = PROTOCOLS[name], second or {}
     settings = entry.settings(**ROUNDS | OWN.get(name, {}) | (told or {}))
@@ -34,7 +37,7 @@ def world_of(
     if name in CUT:
         problem = replace(problem, cut=1)
     groups = [
-        *fleet(1),
+        *fleet(1, **first or {}),
         *fleet(1, **{"flop_per_s": 3e8, "uplink_bps": 3e6} | second),
         *fleet(1, flop_per_s=5e8, latency_s=0.003),
     ]
