@@ -41,7 +41,11 @@ def _explain(options: argparse.Namespace) -> int:
 def _report_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder: results/NAME/TIME-HASH")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file (default: report.html in the run folder)")
-    parser.add_argument("--no-what-if", action="store_true", help="only what happened: no clock runs again")
+    parser.add_argument(
+        "--what-if",
+        action=argparse.BooleanOptionalAction,
+        help="with all what-ifs, or none (default: those that take seconds)",
+    )
     parser.set_defaults(command=_report)
     return parser
 
@@ -50,5 +54,5 @@ def _report(options: argparse.Namespace) -> int:
     from emulator.insight.load import Run
     from emulator.insight.report.writing import write_report
 
-    print(write_report(Run(options.run), options.out, asks=not options.no_what_if))
+    print(write_report(Run(options.run), options.out, asks=options.what_if))
     return 0

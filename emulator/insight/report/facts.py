@@ -15,7 +15,8 @@ from emulator.insight.what_if import Change, Fast, Result, cautions, median_devi
 from emulator.reading import ScenarioError
 from emulator.rows import SERVER, is_device
 
-MOST_PLAYED = 20_000  # operations that what-ifs play again: a few seconds
+MOST_PLAYED = 25_000  # operations that what-ifs play again unless more are asked for: some seconds
+MOST_ASKED = 30_000  # operations of a run that is played again without being asked to
 FAST: dict[str, Fast] = {
     "device compute": "processor", "device queue": "processor", "uplink": "uplink", "downlink": "downlink",
     "server compute": "server", "server queue": "server",
@@ -44,10 +45,11 @@ class Device:
 class Facts:
     """A run as the report sees it. Raises RunError for one of which no round ended.
 
-    ``asks``: whether what-ifs are asked for; they run the clock again, and need the scenario's data at hand.
+    ``asks``: whether what-ifs are asked for; they run the clock again, and need the scenario's data at hand. None: those that
+    take seconds.
     """
 
-    def __init__(self, run: Run, *, asks: bool = True) -> None:
+    def __init__(self, run: Run, *, asks: bool | None = None) -> None:
         self.run, self.asks = run, asks
         self.found = Explanation(run)
 
@@ -120,20 +122,27 @@ class Facts:
         every.sort(
             key=lambda change: (change.like is None, change.without is None, _fast(change) != (None, FAST.get(kind)))
         )
-        return every[: max(3, MOST_PLAYED // max(1, len(self.run.rows)))]
+        return every if self.asks else every[: max(3, MOST_PLAYED // max(1, len(self.run.rows)) - 1)]
 
     @cached_property
     def answers(self) -> list[Result]:
         """The what-if table; empty when none was asked for or none can be had: ``unanswered`` says why."""
-        if not self.asks:
-            return []
+        if self.asks is None and len(self.run.rows) > MOST_ASKED:
+            self._unanswered = f"{len(self.run.rows):,} operations take minutes to play again; --what-if does it"
+        elif self.asks is False:
+            self._unanswered = "it was not asked for (--no-what-if)"
+        else:
+            return self._asked()
+        return []
+
+    def _asked(self) -> list[Result]:
         try:
             return what_if(self.run, self.changes)
         except (ScenarioError, OSError) as error:
             self._unanswered = str(error)
             return []
 
-    _unanswered = "it was not asked for (--no-what-if)"
+    _unanswered = ""
 
     @property
     def unanswered(self) -> str:

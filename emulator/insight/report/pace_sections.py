@@ -105,7 +105,9 @@ def what_ifs(facts: Facts) -> Markup:
     header = ("change", "mean round", "all rounds", "saved", "same work")
     more = [note(f"Bear in mind: {words}.") for words in facts.cautions]
     if facts.unasked:
-        more.append(note(f"{facts.unasked} more, which take longer to play: emulator explain {facts.run.folder.name}"))
+        more.append(
+            note(f"{facts.unasked} more, which take longer to play: emulator report {facts.run.folder.name} --what-if")
+        )
     listed = table(header, [_answer(each) for each in answers])
     return join([told, tag("div", charts.bars(frame, rows), listed, class_="pair"), *more])
 

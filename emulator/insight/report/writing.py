@@ -33,10 +33,10 @@ SECTIONS: tuple[Section, ...] = (
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def write_report(run: Run, out: Path | None = None, *, asks: bool = True) -> Path:
-    """Write a run's report to ``out``; ``asks``: with what-ifs. Without ``out`` it is ``report.html`` in the run's folder, and
-    the run's TensorBoard log gets the figures too.
+def write_report(run: Run, out: Path | None = None, *, asks: bool | None = None) -> Path:
+    """Write a run's report to ``out``; ``asks``: with what-ifs (None: those that take seconds).
 
+    Without ``out`` it is ``report.html`` in the run's folder, and the run's TensorBoard log gets the figures too.
     Raises RunError for a run that cannot be read or of which no round ended, ScenarioError where it cannot be written.
     """
     path = out or run.folder / "report.html"
