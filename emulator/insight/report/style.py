@@ -32,7 +32,7 @@ nav{font-size:.9rem;display:flex;flex-wrap:wrap;gap:4px 14px}a{color:var(--link)
 table{border-collapse:collapse;font-size:.88rem;width:100%}
 th,td{padding:4px 8px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--edge)}
 th{position:sticky;top:0;background:var(--panel);font-weight:600}.n{text-align:right;font-variant-numeric:tabular-nums}
-.pair table{font-size:.82rem}.pair td:first-child{white-space:normal;min-width:9em}
+.pair table{font-size:.82rem}.pair td:first-child{white-space:normal;min-width:7em}
 tr:last-child td{border-bottom:0}
 details{margin:.8em 0}summary{cursor:pointer;color:var(--link)}
 pre{overflow:auto;max-height:560px;background:var(--panel);padding:12px;border-radius:6px;font-size:.8rem}
