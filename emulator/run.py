@@ -160,7 +160,9 @@ def header(scenario: Scenario, options: RunOptions, prepared: Prepared, decision
         scenario_sha256=scenario.sha256(),
         target_accuracy=scenario.stop.accuracy,
         stop_ignored=ignored,
-        cells={device.name: device.cell or device.profile.name for device in prepared.plan.devices},
+        cells={
+            device.name: " ".join(filter(None, (device.cell, device.profile.name))) for device in prepared.plan.devices
+        },
         fleet=tuple(
             Member(device.name, device.profile.name, device.cell, samples)
             for device, samples in zip(prepared.plan.devices, prepared.plan.samples, strict=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from emulator.scenario import Scenario
 
 FILES = ("scenario.yaml", "summary.json", "rounds.csv", "events.parquet", "decisions.jsonl")
+ROLL = {"device", "profile", "cell", "samples", "asked", "finished", "finished_s", "accuracy"}
 
 
 class RunError(ScenarioError):
@@ -118,6 +119,20 @@ class Run:
                     found.setdefault(int(row["round"]), {})[row["device"]] = float(row["accuracy"])
         except (OSError, KeyError, ValueError) as error:
             raise RunError(f"{path}: cannot be read ({error}); expected round, device, accuracy") from None
+        return found
+
+    @cached_property
+    def roll(self) -> "pd.DataFrame":
+        """``devices.csv``: one row a device, and what became of it."""
+        import pandas as pd
+
+        path = self.folder / "devices.csv"
+        try:
+            found = pd.read_csv(path, dtype={"device": str, "profile": str, "cell": str})
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read ({error}); expected the devices of a run") from None
+        if not set(found.columns) >= ROLL:
+            raise RunError(f"{path}: got other columns; expected {', '.join(sorted(ROLL))}")
         return found
 
     @cached_property

@@ -1,10 +1,13 @@
 """trace.json: parsed again, and every rule of the format that Perfetto and Chrome need."""
 
+import gzip
 import json
 import random
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from emulator.rows import Event
 from emulator.trace import TraceWriter
@@ -158,8 +161,74 @@ def test_beyond_the_limit_the_file_says_so(tmp_path: Path) -> None:
     found = parsed(tmp_path / "t")
     assert len(of(found, "X")) == 3
     assert found["otherData"] == {
-        "clock": "virtual time, microseconds", "slices": 3, "left_out": 6, "left_out_from_s": 0.5
+        "clock": "virtual time, microseconds", "slices": 3, "merged": 0, "left_out": 6, "left_out_from_s": 0.5
     }  # fmt: skip
     assert [mark["name"] for mark in of(found, "i")] == [
         "from here on no slices: the file holds 3 at most", "round 1 ends"
     ]  # fmt: skip
+
+
+def batches(round_: int, devices: int, count: int) -> list[Event]:
+    """A round of split training: per batch a compute, what it gives sent up, and the server's compute on it, 1 s each."""
+    rows: list[Event] = []
+    begin = (round_ - 1) * 3 * count
+    for batch in range(count):
+        for device in range(devices):
+            op, start = len(rows) + (round_ - 1) * devices * count * 3, (begin + 3 * batch) * 10**9
+            name, second = f"device-{device}", 10**9
+            common = {"round": round_}
+            rows += [
+                compute(op, name, "front", (0, 0), **common, queued_ns=start, start_ns=start, end_ns=start + second),
+                transfer(op + 1, name, "smashed", (0, 0), **common, inputs=(op,), bytes=5,
+                         queued_ns=start, start_ns=start + second, end_ns=start + 2 * second),
+                compute(op + 2, "server", "back", (0, 0), **common, inputs=(op,), queued_ns=start,
+                        start_ns=start + 2 * second, end_ns=start + 3 * second),
+            ]  # fmt: skip
+    return rows
+
+
+def test_beyond_the_detail_what_a_track_does_in_a_round_is_one_slice(tmp_path: Path) -> None:
+    """Two rounds of 2 devices and 4 batches: 24 rows each. The first has a slice a row; in the second each device has a compute
+    and an uplink slice, and the server's two computes at a time are one slice: 5 in all."""
+    writer = TraceWriter(tmp_path / "t", {"device-0": "a", "device-1": "b"}, detail=24)
+    for round_ in (1, 2):
+        writer.add(batches(round_, 2, 4))
+        writer.round(FIRST._replace(round=round_))
+    writer.close()
+    found = parsed(tmp_path / "t")
+    merged = [record for record in of(found, "X") if "slices" in record["args"]]
+    assert len(of(found, "X")) == 24 + 5 == found["otherData"]["slices"]
+    assert found["otherData"]["merged"] == 24
+    assert overlaps(found) == 0
+    assert sorted(record["name"] for record in merged) == [
+        "back ×8",
+        "front ×4",
+        "front ×4",
+        "smashed ×4",
+        "smashed ×4",
+    ]
+    first = next(record for record in merged if record["name"] == "smashed ×4")
+    # Batches begin at 12, 15, 18 and 21 s; each is sent a second later, for a second.
+    assert (first["ts"], first["dur"]) == (13e6, 10e6)
+    assert (first["args"]["bytes"], first["args"]["busy_us"], first["args"]["round"]) == (20, 4e6, 2)
+    arrows = [record for record in of(found, "f") if record["ts"] >= 12e6]
+    assert len(arrows) == 2
+    assert all(record["ts"] == 14e6 for record in arrows)  # where the server's slice starts
+
+
+def test_a_hundred_devices_of_split_training_stay_small(tmp_path: Path) -> None:
+    """50 rounds of 100 devices and 60 batches are 900,000 rows, half of them for the server here: far below 50 MB."""
+    writer = TraceWriter(tmp_path / "t", {f"device-{place}": "wifi" for place in range(100)}, detail=1000)
+    for round_ in range(1, 51):
+        writer.add(batches(round_, 100, 2))
+        writer.round(FIRST._replace(round=round_))
+    writer.close()
+    # Merged, the file grows by two slices a device and round, however many batches there are: 210 bytes each and an arrow.
+    assert (tmp_path / "t").stat().st_size < 50 * 100 * 2 * 400
+    assert overlaps(parsed(tmp_path / "t")) == 0
+
+
+def test_a_large_trace_has_a_compressed_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emulator.trace.COMPRESS", 1)
+    traced(tmp_path / "t", EVENTS)
+    assert gzip.decompress((tmp_path / "t.gz").read_bytes()) == (tmp_path / "t").read_bytes()
