@@ -111,7 +111,7 @@ class World:
         """
         free = self._free(busy)
         while not free:
-            if all(device.name in self.gone or not _drawn(device, busy) for device in self.devices):
+            if all(device.name in self.gone or not self._drawn(device, busy) for device in self.devices):
                 if busy:
                     return []
                 raise NobodyLeft
@@ -124,7 +124,11 @@ class World:
         return [free[index] for index in sorted(chosen.tolist())]
 
     def _free(self, busy: Collection[Node] | None) -> list[Node]:
-        return [device for device in self.devices if device.name not in self.away and _drawn(device, busy)]
+        return [device for device in self.devices if device.name not in self.away and self._drawn(device, busy)]
+
+    def _drawn(self, device: Node, busy: Collection[Node] | None) -> bool:
+        """Whether a device is among those to draw from when it is there; who fills gaps would draw one left out for ever."""
+        return busy is None or (device.samples > 0 and device not in busy and device.name not in self.left_out)
 
     def leave_out(self, device: Node) -> None:
         """Let a device be drawn as it would be, and be lost at once: what is drawn for the others stays as it is."""
@@ -261,11 +265,6 @@ class World:
 def _go_on(waiting: Future) -> None:
     if not waiting.triggered:  # nor cut off
         waiting.finish(None)
-
-
-def _drawn(device: Node, busy: Collection[Node] | None) -> bool:
-    """Whether a device is among those to draw from when it is there."""
-    return busy is None or (device.samples > 0 and device not in busy)
 
 
 def _told(node: object) -> bool:

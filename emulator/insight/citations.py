@@ -9,7 +9,7 @@ from emulator.insight.layouts import LATEX
 from emulator.learning.datasets import DATASETS
 from emulator.presets import load_preset, preset_names
 from emulator.pretrained import PRETRAINED
-from emulator.protocols.citations import PAPERS, Paper
+from emulator.protocols.citations import PAPERS, POLICIES, Paper
 
 
 def citations(resolved: dict[str, Any], version: str) -> str:
@@ -21,6 +21,8 @@ def citations(resolved: dict[str, Any], version: str) -> str:
     )
     found = [_platform(version)]
     found += [_paper(PAPERS[protocol])] if protocol in PAPERS else []
+    chosen = [resolved["protocol"].get(key, {}).get("name") for key in ("sampling", "ending")]
+    found += [_paper(POLICIES[name]) for name in chosen if name in POLICIES]
     if data in DATASETS:
         info = DATASETS[data]
         found.append(

@@ -33,6 +33,13 @@ def test_every_protocol_has_its_paper() -> None:
     assert all(paper.arxiv or paper.doi or paper.where for paper in PAPERS.values())
 
 
+def test_policies_are_cited_too() -> None:
+    protocol = {"name": "fedavg", "sampling": {"name": "oort"}, "ending": {"name": "first"}}
+    resolved = {"protocol": protocol, "data": {"dataset": "digits"}, "model": {}, "devices": [], "network": {}}
+    told = citations({**resolved, "server": {"profile": "edge-server"}}, "0.1.0")
+    assert all(f"{{{key}," in told for key in ("mcmahan2017fedavg", "lai2021oort", "bonawitz2019scale"))
+
+
 def test_an_archive_of_records_and_what_is_needed_to_read_them(folder: Path, tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("mine")  # no record: stays out
     run = Run(folder)

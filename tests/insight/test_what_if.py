@@ -20,7 +20,7 @@ from emulator.wiring import Wiring, plain
 from emulator.world import ANY_OP
 from network.plan import CellPlan, NetworkPlan, SitePlan
 from network.sharing import UNLIMITED_BPS
-from tests.insight.tiny import windows_of, world_of
+from tests.insight.tiny import ASYNCHRONOUS, windows_of, world_of
 from tests.world.protocols import asynchronous, reading
 from tests.world.test_edges import SITES, edged
 from tests.world.test_policies import PASS, fedavg_world
@@ -97,7 +97,7 @@ def test_without_a_device_as_in_a_real_run(name: str, lost: str) -> None:
 DRAWN = [
     name
     for name, entry in PROTOCOLS.items()
-    if getattr(entry.settings, "own_sampling", None) is None and name not in ("parallel_split", "ecofed")
+    if getattr(entry.settings, "own_sampling", None) is None and name not in ("parallel_split", "ecofed", *ASYNCHRONOUS)
 ]
 
 
