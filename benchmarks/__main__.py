@@ -3,7 +3,18 @@
 import sys
 from importlib import import_module
 
-NAMES = ("network", "calibration", "ecofed_map", "noop", "clock", "tax", "split_speed", "actors", "flower")
+NAMES = (
+    "network",
+    "calibration",
+    "ecofed_map",
+    "noop",
+    "clock",
+    "tax",
+    "split_speed",
+    "asynchronous",
+    "actors",
+    "flower",
+)
 
 
 def run(names: list[str]) -> bool:

@@ -18,7 +18,7 @@ from emulator.learning.sgd import Problem
 from emulator.learning.shards import Normalisation
 from emulator.learning.tracing import warm_up
 from emulator.preparation import make_holdings
-from emulator.protocols.settings import Settings
+from emulator.protocols.base import Settings
 from emulator.run import simulate
 from emulator.simulation import Message, Outcome
 from emulator.wiring import Wiring, plain

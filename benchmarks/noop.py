@@ -13,7 +13,7 @@ from emulator.learning.binding import Weights
 from emulator.learning.models import ModelSpec
 from emulator.learning.sgd import Problem
 from emulator.learning.tracing import warm_up
-from emulator.protocols.settings import RoundSettings
+from emulator.protocols.round_settings import RoundSettings
 
 ROUNDS = 10  # the first ones also pay for shared memory that is touched for the first time
 LIMITS_MS = {4: 0.5, 1000: 1.5}

@@ -21,7 +21,7 @@ from emulator.learning.sgd import Problem
 from emulator.learning.shards import chunk, given_weights, shard_source, shard_spec
 from emulator.nodes import Machine, Node
 from emulator.processors import Discipline
-from emulator.protocols.settings import Settings
+from emulator.protocols.base import Settings
 from emulator.rows import SERVER
 from emulator.tasks import Clock
 from emulator.wiring import Wiring

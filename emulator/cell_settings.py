@@ -227,7 +227,8 @@ class NetworkSettings(Section):
     backhaul: BackhaulSettings = BackhaulSettings()
     handover: HandoverSettings = HandoverSettings()
     framing: Size = Field(
-        default=0, description="of every message, e.g. of its pickling; labels ride with smashed data"
+        default=0,
+        description="of every message, e.g. of its pickling; labels ride with smashed data, masks with weights",
     )
 
     def findings(self) -> Iterator[str]:

@@ -1,12 +1,10 @@
 """What ``emulator check`` prints: the fleet, the model, who holds what, and the first round's traffic and time."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from actors.inline import TimingOnly
 from emulator.blueprint import Blueprint
 from emulator.devices.population import Device
 from emulator.learning.datasets import available
@@ -14,11 +12,10 @@ from emulator.learning.models import build, summary
 from emulator.listing import images, table
 from emulator.memory_check import memory
 from emulator.preparation import Prepared, draw_fleet, prepare, try_network
-from emulator.protocols.settings import RoundSettings
+from emulator.protocols.base import Rounds
 from emulator.reading import ScenarioError
-from emulator.rows import Round
+from emulator.rehearsal import first_round
 from emulator.scenario import Scenario
-from emulator.simulation import Simulation
 from emulator.world import DecisionMissing
 from network.units import COMPUTE, DURATION, RATE, SIZE, Quantity
 
@@ -106,10 +103,10 @@ def _samples(prepared: Prepared) -> None:
 
 def _first_round(scenario: Scenario, plan: Blueprint) -> None:
     """Its bytes and virtual seconds are those of the run."""
-    if not isinstance(plan.settings, RoundSettings):
+    if not isinstance(plan.settings, Rounds):
         return
     try:
-        row = _played(plan, plan.settings)
+        row = first_round(plan, plan.settings)
     except DecisionMissing:
         print(f"first round: {scenario.protocol_name} decides on data, so its traffic shows when it runs")
         return
@@ -117,14 +114,6 @@ def _first_round(scenario: Scenario, plan: Blueprint) -> None:
         f"first of {plan.settings.rounds} rounds, {len(row.cohort)} devices: {row.uplink_bytes:,} bytes up, "
         f"{row.downlink_bytes:,} bytes down, {row.end_ns / 1e9:.3f} s of virtual time"
     )
-
-
-def _played(plan: Blueprint, settings: RoundSettings) -> Round:
-    """One round on the clock alone. Raises DecisionMissing where the protocol decides on data."""
-    watched = replace(plan.observation, accuracy=None, virtual_time_s=None)
-    one = replace(plan, settings=settings.model_copy(update={"rounds": 1}), observation=watched)
-    messages = (row for rows in Simulation(one, TimingOnly()).messages() for row in rows)
-    return next(row for row in messages if isinstance(row, Round))
 
 
 def spread_of_first_round(scenario: Scenario, draws: int) -> list[float]:
@@ -139,9 +128,9 @@ def spread_of_first_round(scenario: Scenario, draws: int) -> list[float]:
         seeds = scenario.seeds.model_copy(update={"fleet": scenario.all_seeds.fleet + number})
         plan = prepare(scenario.model_copy(update={"population": population, "seeds": seeds})).plan
         try:
-            if not isinstance(plan.settings, RoundSettings):
+            if not isinstance(plan.settings, Rounds):
                 raise ScenarioError(f"check --draws: got {scenario.protocol_name}; expected a protocol with rounds")
-            found.append(_played(plan, plan.settings).end_ns / 1e9)
+            found.append(first_round(plan, plan.settings).end_ns / 1e9)
         except DecisionMissing:
             words = "which decides on data; expected a protocol whose rounds follow from the clock alone"
             raise ScenarioError(f"check --draws: got {scenario.protocol_name}, {words}") from None

@@ -155,14 +155,16 @@ def _refuse_combinations(options: argparse.Namespace) -> None:
 @contextmanager
 def _placed(scenario: str) -> Iterator[None]:
     """What is found wrong with a key only once data are at hand is told with the scenario's file, too."""
+    from emulator.protocols.verbs import Unmet
     from emulator.reading import ScenarioError, find
 
     try:
         yield
-    except ScenarioError as error:
-        if not _KEY_PATH.match(str(error)):
+    except Exception as error:
+        inner = _innermost(error)
+        if not isinstance(inner, (ScenarioError, Unmet)) or not _KEY_PATH.match(str(inner)):
             raise
-        raise ScenarioError(f"{find(scenario)}: {error}") from None
+        raise ScenarioError(f"{find(scenario)}: {inner}") from None
 
 
 def _run(options: argparse.Namespace) -> int:

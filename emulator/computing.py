@@ -1,5 +1,7 @@
 """``compute``: a step on a node's processor, if it fits the node's memory; its FLOPs, time and joules."""
 
+from bisect import bisect_right
+from dataclasses import replace
 from typing import Any
 
 from actors.player import failure
@@ -9,6 +11,7 @@ from emulator.engine import Finish
 from emulator.learning.meter import Cost
 from emulator.learning.tracing import measure
 from emulator.memory import Call, refusal
+from emulator.protocols.verbs import Until
 from emulator.rows import Event
 from emulator.tasks import OutOfMemory, ProtocolError
 from emulator.verbs import Host, Verb
@@ -17,11 +20,13 @@ from emulator.verbs import Host, Verb
 class Compute(Verb):
     """A step on a node's processor."""
 
-    def __init__(self, node: Host, call: Call, near: int | None = None) -> None:
+    def __init__(self, node: Host, call: Call, near: int | None = None, until: Until | None = None) -> None:
         self.function, inputs, self.settings = call
-        self._near = near
+        self._near, self._until = near, until
+        self._early = False
         self.cost: Cost
         self.work_ns = 0
+        self._pieces = 0 if until is None else until.pieces
         self.memory_bytes = 0
         self._mark = 0.0
         self._recorded: Op | None = None
@@ -60,6 +65,31 @@ class Compute(Verb):
         if self.node.supply is not None:
             self._mark = self.node.supply.begin("compute")
         self.node.processor.run(self)
+        if self._until is not None:
+            end = self.clock.at(round(self._until.time_s * 1e9))
+            assert end.callbacks is not None
+            end.callbacks.append(lambda _: self._time_is_up(specs))
+
+    @property
+    def pieces(self) -> int | None:
+        """How many pieces of work with an ``until`` were done; None without one."""
+        return None if self._until is None else self._pieces
+
+    def _time_is_up(self, specs: tuple[Any, ...]) -> None:
+        """What is done of the work counts, if there is any left."""
+        until, made = self._until, self._recorded
+        if self.triggered or made is None or until is None:
+            return
+        done = self.node.processor.done_ns(self)
+        self._pieces = bisect_right(
+            range(1, until.pieces + 1), done, key=lambda n: self._work_ns(specs, until.first(n))
+        )
+        made.step = replace(made.step, settings=self.settings | until.first(self._pieces))
+        self._early = True
+        self.served()
+
+    def _work_ns(self, specs: tuple[Any, ...], changes: dict[str, Any]) -> int:
+        return self.node.duration_ns(measure(self.function, specs, self.settings | changes)[1])
 
     def _refuse(self, error: Exception) -> None:
         self._over("cut off")
@@ -130,9 +160,9 @@ class Compute(Verb):
             self.node.pace.worked(self.start_ns, self.clock.now_ns)
 
     def event(self, cause: Finish) -> Event:
-        """The compute's row. FLOPs are those that this node executes; of a compute that was cut off, the share done."""
+        """The compute's row. FLOPs are those that this node executes; of a compute that ended early, the share done."""
         flops, supply = self.cost.flops_on(*self.node.profile.kernels), self.node.supply
-        if cause != "done" and self.work_ns:
+        if (self._early or cause != "done") and self.work_ns:
             flops = flops * min(self.node.processor.done_ns(self), self.work_ns) // self.work_ns
         kind = self.function.__name__
         energy = None if supply is None else supply.joules_since("compute", self._mark)

@@ -7,7 +7,8 @@ from emulator.blueprint import Blueprint
 from emulator.learning.models import summary
 from emulator.memory_check import needs
 from emulator.model_rules import cut_findings
-from emulator.protocols.settings import CutTraining, LocalTraining, RoundSettings
+from emulator.protocols.base import Rounds
+from emulator.protocols.settings import CutWork, LocalWork
 from emulator.reading import ScenarioError
 from emulator.scenario import Scenario
 
@@ -19,7 +20,7 @@ def refuse_cut(scenario: Scenario, plan: Blueprint) -> None:
 
     A few minibatches are played on the clock, without tensors, by those devices of each profile that hold most data.
     """
-    if not isinstance(scenario.protocol, CutTraining) or scenario.on_out_of_memory != "fail":
+    if not isinstance(scenario.protocol, CutWork) or scenario.on_out_of_memory != "fail":
         return
     for cut in sorted(set(scenario.cuts)):
         few = _few(plan, cut)
@@ -57,9 +58,9 @@ def _few(plan: Blueprint, cut: int) -> Blueprint:
 def _misfit(plan: Blueprint, **changes: Any) -> tuple[str, str] | None:
     """The first device that a step does not fit, and what is said of it; None where all fit, or data decide."""
     settings = plan.settings
-    if not isinstance(settings, RoundSettings):
+    if not isinstance(settings, Rounds):
         return None
-    if isinstance(settings, LocalTraining):
+    if isinstance(settings, LocalWork):
         changes = {"local_epochs": None, "local_steps": ENOUGH, **changes}
     found = needs(plan, settings.model_copy(update=changes))
     return next(((name, str(error)) for name, error in found[1].items()), None) if found is not None else None
@@ -69,7 +70,7 @@ def _advice(plan: Blueprint) -> str:
     """Cuts that fit, and the largest halved batch size that does at this cut."""
     model, cut = plan.problem.model, plan.problem.cut
     others = [other for other in range(1, len(summary(model))) if other != cut]
-    assert isinstance(plan.settings, CutTraining)
+    assert isinstance(plan.settings, CutWork)
     sound = [other for other in others if not any(cut_findings("", plan.settings, model, ("", other)))]
     fitting = [other for other in sound if _misfit(replace(plan, problem=replace(plan.problem, cut=other))) is None]
     found = [f"a cut of {', '.join(map(str, fitting))}"] if fitting else []

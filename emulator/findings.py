@@ -61,7 +61,8 @@ def path_of(keys: Keys, data: object) -> str:
             text += f"[{key}]"
             data = data[key] if isinstance(data, list) and key < len(data) else None
             continue
-        if key == "[key]" or (isinstance(data, Mapping) and key not in data and key == data.get("kind")):
+        tags = (data.get("kind"), data.get("name")) if isinstance(data, Mapping) and key not in data else ()
+        if key == "[key]" or (text and key in tags):
             continue
         text += ("." if text else "") + (key if re.fullmatch(r"[\w-]+", key) else repr(key))
         data = data.get(key) if isinstance(data, Mapping) else None

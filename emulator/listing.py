@@ -17,7 +17,7 @@ from emulator.pretrained import PRETRAINED, pretrained_here
 from emulator.progress import console
 from emulator.protocols.catalogue import PROTOCOLS
 from emulator.reading import ScenarioError
-from emulator.scenario import scenarios_folder
+from emulator.scenario import shipped_files
 from emulator.yaml_text import load
 from network.units import BANDWIDTH, COMPUTE, RATE, SIZE
 
@@ -157,7 +157,7 @@ def weights() -> None:
 def scenarios() -> None:
     """The shipped scenarios."""
     rows = []
-    for path in sorted(scenarios_folder().glob("*.yaml")):
+    for path in shipped_files():
         text = path.read_text(encoding="utf-8")
         rows.append((path.stem, load(text)["name"], text.splitlines()[0].lstrip("# ")))
     table("scenarios", ("emulator run ...", "name", "what it shows"), rows)

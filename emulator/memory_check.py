@@ -9,7 +9,8 @@ from emulator.learning.inventory import PARTS, parts
 from emulator.listing import table
 from emulator.memory import Shelf, rounded
 from emulator.nodes import Node
-from emulator.protocols.settings import RoundSettings
+from emulator.protocols.base import Rounds
+from emulator.rows import Round
 from emulator.scenario import Scenario
 from emulator.simulation import Simulation
 from emulator.tasks import OutOfMemory
@@ -18,7 +19,7 @@ from emulator.world import DecisionMissing
 
 def memory(scenario: Scenario, plan: Blueprint) -> None:
     """A row a profile and cut, of its device that needs most; then a line for each profile with devices that do not fit."""
-    if not isinstance(plan.settings, RoundSettings):
+    if not isinstance(plan.settings, Rounds):
         return
     found = needs(plan, plan.settings)
     if found is None:
@@ -40,14 +41,13 @@ def memory(scenario: Scenario, plan: Blueprint) -> None:
             print(f"{len(missing)} of {len(members)} {missing[0].profile.name} {what}: {refused[missing[0].name]}")
 
 
-def needs(plan: Blueprint, settings: RoundSettings) -> tuple[Sequence[Node], dict[str, OutOfMemory]] | None:
+def needs(plan: Blueprint, settings: Rounds) -> tuple[Sequence[Node], dict[str, OutOfMemory]] | None:
     """The devices after a round of the clock alone with all of them, and what was said of those that do not fit.
 
-    None where the protocol decides on data.
+    None where the protocol decides on data. An asynchronous protocol goes on until every device with data has come once.
     """
-    changes = {"rounds": 1, "cohort": len(plan.devices)}
     watched = replace(plan.observation, accuracy=None, virtual_time_s=None)
-    one = replace(plan, settings=settings.model_copy(update=changes), observation=watched, conditions=())
+    one = replace(plan, settings=settings.everybody(len(plan.devices)), observation=watched, conditions=())
     simulation, refused = Simulation(one, TimingOnly()), dict[str, OutOfMemory]()
 
     def refuse(node: Node, error: OutOfMemory) -> None:
@@ -56,8 +56,11 @@ def needs(plan: Blueprint, settings: RoundSettings) -> tuple[Sequence[Node], dic
 
     simulation.engine.out_of_memory = refuse
     try:
-        for _ in simulation.messages():
-            pass
+        missing = {device.name for device in simulation.world.devices if device.samples}
+        for messages in simulation.messages():
+            missing -= {name for row in messages if isinstance(row, Round) for name in row.finished}
+            if missing <= set(refused):
+                break
     except DecisionMissing:
         return None
     return simulation.world.devices, refused

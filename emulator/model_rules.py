@@ -6,8 +6,9 @@ from emulator.learning.codecs import codec_of
 from emulator.learning.codecs.settings import AnyCodec, DropoutCodec
 from emulator.learning.models import ModelSpec, summary
 from emulator.learning.models.signs import non_negative_cuts
+from emulator.protocols.base import Settings
 from emulator.protocols.catalogue import PROTOCOLS
-from emulator.protocols.settings import CutTraining, Settings
+from emulator.protocols.settings import CutWork
 
 SIGNED = {"cut_gradient": "gradients", "update_codec": "updates", "weights_codec": "weights"}  # of both signs
 
@@ -17,7 +18,7 @@ def model_findings(name: str, settings: Settings, model: ModelSpec, cuts: Mappin
     yield from PROTOCOLS[name].findings(settings, model)
     yield from codec_findings(settings)
     (whole, cut), *own = cuts.items()
-    if not isinstance(settings, CutTraining):
+    if not isinstance(settings, CutWork):
         told = {place: cut for place, cut in cuts.items() if cut is not None}
         yield from (f"{place}: got {cut}; expected none, as {name} has no use for it" for place, cut in told.items())
         return
@@ -32,9 +33,7 @@ def model_findings(name: str, settings: Settings, model: ModelSpec, cuts: Mappin
             yield f"{place}: got {other} beside {used[0]}; expected one cut for all, as {one}"
 
 
-def cut_findings(
-    protocol: str, settings: CutTraining, model: ModelSpec, chosen: tuple[str, int | None]
-) -> Iterator[str]:
+def cut_findings(protocol: str, settings: CutWork, model: ModelSpec, chosen: tuple[str, int | None]) -> Iterator[str]:
     """What is wrong with a cut, given with its key: ``key.path: got X; expected Y``.
 
     A split protocol needs a block on either side.
@@ -61,7 +60,7 @@ def codec_findings(settings: Settings) -> Iterator[str]:
             yield f"protocol.{key}.by: got channel; expected element, as biases have no channels"
 
 
-def _smashed_findings(settings: CutTraining, model: ModelSpec, cut: int) -> Iterator[str]:
+def _smashed_findings(settings: CutWork, model: ModelSpec, cut: int) -> Iterator[str]:
     """A codec for data nowhere below 0, as after a ReLU, where the data are not."""
     codec = getattr(settings, "smashed", None)
     if isinstance(codec, AnyCodec) and not codec_of(codec).carries_negative and cut not in non_negative_cuts(model):

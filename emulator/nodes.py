@@ -12,10 +12,12 @@ from emulator.learning.meter import Cost
 from emulator.learning.tracing import measure
 from emulator.memory import Shelf
 from emulator.processors import FULL, Discipline, Fifo, Processor, processor
+from emulator.protocols.verbs import Until
 from emulator.sending import Send
 from emulator.tasks import ProtocolError
 from emulator.verbs import Verb
 from network.attachment import Attachment, Signal
+from network.framing import Wire
 from network.topology import Edge
 from network.transfer import Way
 
@@ -36,7 +38,8 @@ class Channel(NamedTuple):
     """A device's own connection: rates in bit/s when alone on it, one-way latency in seconds to the server.
 
     In a cell with a radio the rates are those at the mean signal, over the whole band; ``signal`` tells band and signal,
-    and ``uplink_on`` what a part of the band would carry. ``link`` is its cell's name.
+    and ``uplink_on`` what a part of the band would carry. ``link`` is its cell's name; ``wires`` (down, up) tell what is
+    sent beside a payload.
     """
 
     uplink_bps: float
@@ -44,6 +47,7 @@ class Channel(NamedTuple):
     latency_s: float
     signal: Signal | None = None
     link: str = ""
+    wires: tuple[Wire, Wire] = (Wire(), Wire())
 
     def uplink_on(self, bandwidth_hz: float) -> float:
         """Uplink bit/s on ``bandwidth_hz`` of the band at the mean signal; raises ProtocolError without a radio."""
@@ -93,14 +97,21 @@ class Node:
         """Put a shard of ``samples`` on this device."""
         self._data, self.samples = data, samples
 
-    def compute(self, step: Callable[..., Any], *inputs: Any, near: "Node | None" = None, **settings: Any) -> Compute:
+    def compute(
+        self,
+        step: Callable[..., Any],
+        *inputs: Any,
+        near: "Node | None" = None,
+        until: Until | None = None,
+        **settings: Any,
+    ) -> Compute:
         """Run ``step(*inputs, **settings)`` here: real tensor work, and virtual seconds from its measured cost.
 
         ``inputs`` are values at this node, verbs that will give one, or plain data (seeds, numbers); ``settings`` are
         static and hashable. Gives one value, or a tuple of values where the step returns a tuple. ``near``: a device beside
-        whose work the tensors are best played; it changes the host's speed alone.
+        whose work the tensors are best played; it changes the host's speed alone. ``until``: work in pieces that may end early.
         """
-        return Compute(self, (step, inputs, settings), None if near is None else near.lane)
+        return Compute(self, (step, inputs, settings), None if near is None else near.lane, until)
 
     def send(self, value: Any, *, to: "Node", kind: str, bandwidth_hz: float | None = None) -> Send:
         """Send a value that is here to another node: virtual seconds from its real bytes. Gives the value there.
@@ -123,7 +134,9 @@ class Node:
         if not isinstance(attachment, Attachment):
             raise ProtocolError(f"{self.name} has no channel of its own; ask a device")
         downlink, uplink = attachment.rates()
-        return Channel(uplink, downlink, attachment.latency_ns() / 1e9, attachment.signal(), attachment.link)
+        return Channel(
+            uplink, downlink, attachment.latency_ns() / 1e9, attachment.signal(), attachment.link, attachment.wires()
+        )
 
     def duration_ns(self, cost: Cost) -> int:
         """Nanoseconds that a compute of this cost takes here."""

@@ -22,6 +22,9 @@ class Accuracy(NamedTuple):
     validation: float | None = None
     per_device: dict[str, float] | None = None
     watched: dict[str, float] | None = None
+    per_label: tuple[float | None, ...] | None = (
+        None  # test accuracy of each label; None for one that no test sample has
+    )
 
 
 def evaluation(plan: Blueprint, report: Report) -> list[Program]:
@@ -85,12 +88,20 @@ def scores(plan: Blueprint, report: Report, results: list[Tree]) -> Accuracy:
         _share(results[tests : tests + validations]),
         each,
         seen,
+        _per_label(test),
     )
 
 
 def _share(parts: list[Tree]) -> float | None:
     samples = sum(score.samples for score in parts)
     return sum(int(score.correct) for score in parts) / samples if samples else None
+
+
+def _per_label(parts: list[Tree]) -> tuple[float | None, ...] | None:
+    if not parts:
+        return None
+    correct, samples = sum(part.labels for part in parts).tolist()
+    return tuple(right / count if count else None for right, count in zip(correct, samples, strict=True))
 
 
 def _per_device(plan: Blueprint, results: list[Tree]) -> dict[str, float] | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.board import Board, straggler_index
 from emulator.events import EventTotals, EventWriter
+from emulator.roll import Member, Roll
 from emulator.rows import Decision, Event, Round
 from emulator.trace import TraceWriter
 
@@ -42,6 +43,7 @@ class Header:
     target_accuracy: float | None
     stop_ignored: bool
     cells: dict[str, str]  # by device: its group in the trace
+    fleet: tuple[Member, ...]
     resolved: dict[str, Any]
     provenance: dict[str, str | None]
 
@@ -141,6 +143,7 @@ class RunFolder:
         self._rounds = RoundsFile(folder / "rounds.csv")
         self._decisions = (folder / "decisions.jsonl").open("w", encoding="utf-8", newline="")
         self.course = Course(header.target_accuracy)
+        self._roll = Roll(header.fleet)
         self._summary: dict[str, Any] | None = None
 
     def take(self, messages: Sequence["Message"]) -> None:
@@ -165,6 +168,7 @@ class RunFolder:
         self._board.round(row)
         self._trace.round(row)
         self.course.note(row)
+        self._roll.note(row)
 
     def decision(self, row: Decision) -> None:
         """Write a decision; it is on disk when this returns."""
@@ -186,6 +190,7 @@ class RunFolder:
             self._summary = found
             results = {key: found[key] for key in ("accuracy", "virtual_s", "uplink_bytes", "downlink_bytes")}
             self._board.settings(self.header.resolved, results, whole=status is None and self.outcome is not None)
+        write_whole(self.folder / "devices.csv", self._roll.text())
         write_whole(self.folder / "summary.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
         return found
 
@@ -230,6 +235,7 @@ def summary(records: RunFolder, totals: EventTotals, wall_s: float, status: str 
         "status": status or (outcome.status if outcome else "failed"),
         "stop_accuracy_ignored": header.stop_ignored,
         "energy_by_kind": joules,
+        "accuracy_by_label": list(scored.per_label) if scored and scored.per_label else None,
     }
 
 

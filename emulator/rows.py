@@ -37,7 +37,7 @@ class Round(NamedTuple):
     end_ns: int
     cohort: tuple[str, ...]  # devices that were asked to take part
     finished: tuple[str, ...]  # those whose work was kept
-    device_seconds: tuple[float, ...]  # virtual seconds from the asking to the end, one per finished device
+    device_seconds: tuple[float, ...]  # virtual seconds from the asking to the end, all turns; one per finished device
     uplink_bytes: int
     downlink_bytes: int
     overhead_bytes: int
@@ -51,6 +51,7 @@ class Round(NamedTuple):
     joules: dict[str, float] | None = (
         None  # drawn by all devices until the round's end, by kind; None: not all tell powers
     )
+    per_label: tuple[float | None, ...] | None = None  # test accuracy of each label
 
 
 class Decision(NamedTuple):
@@ -69,7 +70,8 @@ EDGE = "edge-"  # what the names of edge servers begin with
 PAYLOAD = frozenset({"weights", "update", "smashed", "cut_gradient", "labels", "mask"})
 OVERHEAD = frozenset({"scale", "seed", "control", "framing"})
 KINDS = PAYLOAD | OVERHEAD
-RIDING = frozenset({"labels"})  # uplink they are in the message of the smashed data, whose framing covers them
+# In the message of what they go with, whose framing covers them: labels in that of smashed data, a mask in that of weights.
+RIDING = frozenset({("labels", "uplink"), ("mask", "uplink"), ("mask", "downlink")})
 
 
 def is_device(node: str) -> bool:

@@ -20,6 +20,8 @@ from emulator.progress import Progress
 from emulator.provenance import provenance
 from emulator.reading import ScenarioError
 from emulator.records import Header, RunFolder, new_folder, read_decisions
+from emulator.rehearsal import rehearse
+from emulator.roll import Member
 from emulator.rows import Decision
 from emulator.scenario import Scenario
 from emulator.simulation import Message, Simulation
@@ -63,12 +65,17 @@ def simulate(executor: Executor, plan: Blueprint, decisions: list[Decision] | No
 def run(scenario: Scenario, options: RunOptions) -> Finished:
     """Run a scenario to its end and leave a run folder.
 
-    Raises ScenarioError (wrong input: nothing is written, but for a rate trace that ends too early), ``StepFailed`` and
-    others for failures; an interrupt leaves the folder whole up to the last round and is raised again.
+    Raises ScenarioError (wrong input: nothing is written, but for a rate trace that ends too early), Unmet (what the settings
+    ask for cannot be met: in the first round nothing is written, later the folder stays), ``StepFailed`` and others for
+    failures; an interrupt leaves the folder whole up to the last round and is raised again.
     """
     decisions = read_decisions(options.decisions) if options.decisions is not None else None
+    if options.timing_only and decisions is None and scenario.protocol.decides_by:
+        words = f"protocol.{scenario.protocol.decides_by}, which decides on data"
+        raise ScenarioError(f"{words}; timing alone needs the decisions of a run with the same tape: --decisions RUN")
     prepared = prepare(scenario)
     refuse_cut(scenario, prepared.plan)
+    rehearse(prepared.plan)
     folder = new_folder(options.out, scenario.name, scenario.sha256())
     records = RunFolder(folder, _header(scenario, options, prepared, decisions))
     progress = Progress(scenario, quiet=options.quiet)
@@ -145,6 +152,10 @@ def _header(scenario: Scenario, options: RunOptions, prepared: Prepared, decisio
         target_accuracy=scenario.stop.accuracy,
         stop_ignored=ignored,
         cells={device.name: device.cell or device.profile.name for device in prepared.plan.devices},
+        fleet=tuple(
+            Member(device.name, device.profile.name, device.cell, samples)
+            for device, samples in zip(prepared.plan.devices, prepared.plan.samples, strict=True)
+        ),
         resolved=scenario.resolved(),
         provenance=provenance(),
     )

@@ -30,8 +30,10 @@ from emulator.learning.models import ModelSpec, refusal
 from emulator.learning.random import stream
 from emulator.model_rules import model_findings
 from emulator.nearest import unknown
+from emulator.plan_rules import plan_findings
+from emulator.protocols.base import Settings
 from emulator.protocols.catalogue import PROTOCOLS
-from emulator.protocols.settings import CutTraining, RoundSettings, Settings
+from emulator.protocols.settings import CutWork
 from emulator.section import Section, wrong
 from emulator.sections import (
     ActorSettings,
@@ -105,6 +107,7 @@ class Scenario(Section):
         yield from self._completeness_findings()
         yield from self._data_findings()
         yield from self._model_findings()
+        yield from plan_findings(self.protocol, self.devices, self.network.cells, self.profile)
         if self.stop.accuracy is not None and self.evaluate.validation == 0:
             yield "stop.accuracy: got a target, but no validation data; expected evaluate.validation above 0"
         if self.protocol.reads_validation and self.evaluate.validation == 0:
@@ -118,8 +121,7 @@ class Scenario(Section):
             if group.cell is not None and group.cell not in self.network.cells:
                 words = unknown(group.cell, self.network.cells, "a cell under network.cells")
                 yield f"devices[{index}].cell: {words}"
-        if isinstance(self.protocol, RoundSettings) and self.protocol.cohort > self.fleet_size:
-            yield f"protocol.cohort: got {self.protocol.cohort}; expected at most the fleet's {self.fleet_size} devices"
+        yield from self.protocol.too_many_for(self.fleet_size)
 
     def _profiles(self) -> list[str]:
         """Every profile that machines here have, once."""
@@ -129,7 +131,7 @@ class Scenario(Section):
     def _completeness_findings(self) -> Iterator[str]:
         """Protocols that split count minibatches at both ends; that a device leaves some out is not built there."""
         for index, group in enumerate(self.devices):
-            if group.completeness is not None and isinstance(self.protocol, CutTraining):
+            if group.completeness is not None and isinstance(self.protocol, CutWork):
                 got = f"devices[{index}].completeness: got {group.completeness.low:g} to {group.completeness.high:g}"
                 yield f"{got}; expected none, as {self.protocol_name} does all of the local work"
 
@@ -298,8 +300,14 @@ class UnknownProtocol(ValueError):
 
 def shipped(name: str) -> Path | None:
     """The file of a scenario that ships with the platform, by its bare name; None when there is none."""
-    path = scenarios_folder() / f"{name}.yaml"
-    return path if path.is_file() else None
+    return next((path for path in shipped_files() if path.stem == name), None)
+
+
+def shipped_files() -> list[Path]:
+    """All scenarios that ship with the platform: those of studies lie in folders of their own."""
+    folder = scenarios_folder()
+    studies = (path for path in sorted(folder.glob("*/*.yaml")) if path.parent.name != "fleets")
+    return [*sorted(folder.glob("*.yaml")), *studies]
 
 
 def scenarios_folder() -> Path:

@@ -35,7 +35,8 @@ def known_keys(keys: tuple[int | str, ...], protocol: str | None) -> list[str]:
     ``keys`` may hold the tag of a union (a partition's kind) after its key, as pydantic's locations do.
     """
     if keys[:1] == ("protocol",) and protocol in PROTOCOLS:
-        return ["name", *_node(PROTOCOLS[protocol].settings.model_json_schema(), keys[1:])["properties"]]
+        own = list(_node(PROTOCOLS[protocol].settings.model_json_schema(), keys[1:])["properties"])
+        return own if len(keys) > 1 else ["name", *own]
     return list(_node(Scenario.model_json_schema(), keys)["properties"])
 
 

@@ -43,7 +43,7 @@ class Send(Verb):
         engine = self.node.engine
         self.op = engine.number(self)
         transfer = self._transfer = Transfer(engine.clock.env, self.way, self.size_bytes, self._delivered)
-        if not (self.kind in RIDING and self.way.uplink):
+        if (self.kind, self._direction) not in RIDING:
             transfer.message_bytes = engine.network.plan.message_bytes
         if self._supply is not None:
             transfer.radio = self._tuned
@@ -67,6 +67,10 @@ class Send(Verb):
     def _use(self) -> str:
         """What that radio does."""
         return "send" if self.way.uplink else "receive"
+
+    @property
+    def _direction(self) -> str:
+        return "uplink" if self.way.uplink else "downlink"
 
     def _tuned(self, on: bool) -> None:
         """The flow goes on the air, or leaves it."""
@@ -104,10 +108,9 @@ class Send(Verb):
         elif self.coded_bytes:
             scales = payload * self.coded_bytes // self.size_bytes  # of a transfer that was cut off: their share
             payload, overhead = payload - scales, overhead + scales
-        uplink = self.way.uplink
-        end = (self.node if uplink else self.peer).attachment
+        end = (self.node if self.way.uplink else self.peer).attachment
         return Event(
             self.op or 0, self.inputs, self.round, self.node.name, self.peer.name, end.link if end is not None else None,
-            "send", self.kind, "uplink" if uplink else "downlink", payload, overhead,
+            "send", self.kind, self._direction, payload, overhead,
             0, 0, self.queued_ns, self.start_ns, self.clock.now_ns, self._joules(), cause,
         )  # fmt: skip

@@ -78,7 +78,7 @@ class Simulation:
                 break
             if self.world.reports:
                 self._take_reports()
-                stop = yield from self._tell(self.plan.observation.ahead)
+                stop = yield from self._tell(self.plan.observation.ahead * self.plan.settings.steps)
                 if stop is not None:
                     yield self._stopped(stop)
                     return
@@ -225,6 +225,7 @@ def _round(told: _Reported, score: Accuracy, joules: dict[str, float] | None) ->
         report.round, told.start_ns, report.time_ns, report.asked, tuple(report.seconds), tuple(report.seconds.values()),
         totals.uplink_bytes, totals.downlink_bytes, totals.overhead_bytes, totals.device_flops, totals.server_flops,
         score.test, score.loss, score.validation, score.per_device, report.metrics | (score.watched or {}), joules,
+        score.per_label,
     )  # fmt: skip
 
 

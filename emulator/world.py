@@ -1,6 +1,6 @@
 """The world as a protocol sees it: ``server edges devices now sample gather spawn mailbox read report``, keyed seeds."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from actors.tape import Handle
@@ -69,6 +69,7 @@ class World:
         self._seeds = seeds
         self._asked: dict[str, None] = {}
         self._seconds: dict[str, float] = {}
+        self._draws = 0  # of this round, among those that were not busy
 
     @property
     def now(self) -> float:
@@ -97,24 +98,29 @@ class World:
             return seed_of(self._seeds.model, *names)
         return seed_of(self._seeds.sampling, *names)
 
-    async def sample(self, count: int) -> list[Node]:
+    async def sample(self, count: int, *, busy: Collection[Node] | None = None) -> list[Node]:
         """``count`` devices drawn without replacement for this round, in fleet order; all there are, if fewer are there.
 
-        While none is there it waits until one comes back; if none ever will, the run ends.
+        While none is there it waits until one comes back; if none ever will, the run ends. ``busy``: devices that are at
+        work and are not drawn, nor are those without data, who would be back at once, again and again; every such draw of
+        a round is another one (the first as without). Where none but busy ones will ever be there it gives nobody.
         """
-        present = self._present()
-        while not present:
-            if len(self.gone) == len(self.devices):
+        free = self._free(busy)
+        while not free:
+            if all(device.name in self.gone or not _drawn(device, busy) for device in self.devices):
+                if busy:
+                    return []
                 raise NobodyLeft
             self._return = Future(self._engine.clock)
             await self._return
-            present = self._present()
-        generator = stream(self._seeds.sampling, "cohort", self.round)
-        chosen = generator.choice(len(present), size=min(count, len(present)), replace=False)
-        return [present[index] for index in sorted(chosen.tolist())]
+            free = self._free(busy)
+        generator = stream(self._seeds.sampling, "cohort", self.round, *((self._draws,) if self._draws else ()))
+        self._draws += busy is not None
+        chosen = generator.choice(len(free), size=min(count, len(free)), replace=False)
+        return [free[index] for index in sorted(chosen.tolist())]
 
-    def _present(self) -> list[Node]:
-        return [device for device in self.devices if not device.lost]
+    def _free(self, busy: Collection[Node] | None) -> list[Node]:
+        return [device for device in self.devices if not device.lost and _drawn(device, busy)]
 
     def gather(
         self, clients: Mapping[K, Coroutine[Any, Any, V]], *, first: int | None = None, within_s: float | None = None
@@ -130,7 +136,9 @@ class World:
 
     def _watch(self, asked: list[Any], seconds: dict[Any, float]) -> None:
         self._asked.update((node.name, None) for node in asked if _told(node))
-        self._seconds.update((node.name, value) for node, value in seconds.items() if _told(node))
+        for node, value in seconds.items():
+            if _told(node):  # in several turns of a round: their sum
+                self._seconds[node.name] = self._seconds.get(node.name, 0.0) + value
 
     def spawn(self, client: Coroutine[Any, Any, V]) -> Task:
         """Start a client and go on. It belongs to the task that spawned it; if it fails unawaited, the run fails."""
@@ -166,6 +174,14 @@ class World:
             )
         return reads[past].value
 
+    def took_part(self, asked: Iterable[Node], finished: Mapping[Node, float]) -> None:
+        """Devices asked in this round, and those whose work was kept, with seconds from the asking, for the records.
+
+        Asynchronous protocols tell it; who was asked by ``gather`` is known without.
+        """
+        self._asked.update((device.name, None) for device in asked)
+        self._seconds.update((device.name, seconds) for device, seconds in finished.items())
+
     def report(self, *weights: Handle, **metrics: float | Handle) -> None:
         """End the round with these weights, whole or in parts; the observer evaluates them off the clock, wherever they are.
 
@@ -193,7 +209,7 @@ class World:
                 watched,
             )
         )
-        self._asked, self._seconds, engine.totals = {}, {}, Totals()
+        self._asked, self._seconds, self._draws, engine.totals = {}, {}, 0, Totals()
         engine.round += 1
 
     def lose(self, device: Node, *, for_good: bool = False) -> None:
@@ -234,6 +250,11 @@ class World:
 def _go_on(waiting: Future) -> None:
     if not waiting.triggered:  # nor cut off
         waiting.finish(None)
+
+
+def _drawn(device: Node, busy: Collection[Node] | None) -> bool:
+    """Whether a device is among those to draw from when it is there."""
+    return busy is None or (device.samples > 0 and device not in busy)
 
 
 def _told(node: object) -> bool:

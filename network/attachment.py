@@ -9,6 +9,7 @@ import simpy
 from network.band import Band
 from network.cell import Above, Cell, Reach
 from network.flow import RadioStation, Station
+from network.framing import Wire
 from network.mobility import Fixed
 from network.plan import Access, NetworkPlan, SitePlan
 from network.ratemaps import Shannon
@@ -49,6 +50,11 @@ class Signal(NamedTuple):
     def uplink_on(self, bandwidth_hz: float) -> float:
         """Uplink bit/s on a part of the band (Hz), at the mean signal and fixed transmit power."""
         return self.band.rate(self.uplink_snr, bandwidth_hz / self.band.bandwidth_hz)
+
+    def rates_now(self) -> tuple[float, float]:
+        """(down, up) bit/s alone on the whole band in this coherence block: at least a bit an hour, as in the mean."""
+        down, up = self.downlink_snr * self.downlink_gain, self.uplink_snr * self.uplink_gain
+        return max(self.band.rate(down), 1 / 3600), max(self.band.rate(up), 1 / 3600)
 
     def strengths_hz(self, *, now: bool) -> tuple[float, float]:
         """(down, up): s in Hz, of which b Hz at fixed power carry ``scale b log2(1 + s / b)``; in the mean, or ``now``.
@@ -121,6 +127,11 @@ class Attachment:
     def latency_ns(self) -> int:
         """One way to the server, without jitter."""
         return self.to_server.latency_ns
+
+    def wires(self) -> tuple[Wire, Wire]:
+        """(down, up): what the ways from and to the server add to a payload now."""
+        message_bytes = self.network.plan.message_bytes
+        return self.from_server.wire(message_bytes), self.to_server.wire(message_bytes)
 
     def rates(self) -> tuple[float, float]:
         """(down, up) bit/s that this device would have now, alone in its cell, at its mean signal."""

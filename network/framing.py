@@ -1,6 +1,7 @@
 """What travels besides the payload: headers of packets, the opening of a connection, TCP's slow start."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from network.units import transfer_bits
 
@@ -22,9 +23,22 @@ class Framing:
         if self.header_bytes < 0:
             raise ValueError(f"header_bytes: got {self.header_bytes}; expected zero or more")
 
-    def overhead_bytes(self, size_bytes: int) -> int:
-        """Header bytes for so many payload bytes."""
-        return -(-size_bytes // self.payload_bytes) * self.header_bytes
+    def overhead_bytes(self, size_bytes: int, message_bytes: int = 0) -> int:
+        """Bytes beside so many payload bytes: a message's own framing, and the headers of the packets that both go into."""
+        packets = -(-(size_bytes + message_bytes) // self.payload_bytes)
+        return message_bytes + packets * self.header_bytes
+
+
+class Wire(NamedTuple):
+    """What one way adds to a payload: framing of packets and of the message, and seconds before the first bit."""
+
+    framing: Framing = Framing()
+    message_bytes: int = 0
+    opening_s: float = 0.0
+
+    def bytes(self, payload_bytes: int) -> int:
+        """All that goes over for a payload."""
+        return payload_bytes + self.framing.overhead_bytes(payload_bytes, self.message_bytes)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ import simpy
 from network.cell import Cell
 from network.fading import uniform
 from network.flow import Flow, Medium, Station
+from network.framing import Framing, Wire
 from network.units import BITS_PER_BYTE, NS_PER_S, transfer_bits
 
 ERASURE, JITTER = 0xE4A5E, 0x71773  # salts, as in network.cell
+PLAIN = Framing()
 RAMP_END_BPS = 1e12  # a window that allows more binds nobody
 
 
@@ -50,6 +52,15 @@ class Way:
         self.medium, self.station, self.cell = medium, station, cell
         self.latency_ns, self.jitter_ns = delays_ns
 
+    @property
+    def framing(self) -> Framing:
+        """The packets that payloads go into."""
+        return PLAIN if self.cell is None else self.cell.plan.framing
+
+    def wire(self, message_bytes: int) -> Wire:
+        """What this way adds to a payload now, in messages of so much framing."""
+        return Wire(self.framing, message_bytes, self.opening_ns() / NS_PER_S)
+
     def opening_ns(self) -> int:
         """Round trips before the first bit, of the first transfer or of all, as the cell's connection says."""
         if self.cell is None:
@@ -87,9 +98,8 @@ class Transfer:
         way = self._way
         if way.traveller is not None:
             way.traveller.begin(self)
-        if self.message_bytes:
-            self.overhead_bytes = self.message_bytes
-            self._left_bits += transfer_bits(self.message_bytes)
+        self.overhead_bytes = way.framing.overhead_bytes(self.size_bytes, self.message_bytes)
+        self._left_bits += transfer_bits(self.overhead_bytes)
         cell = way.cell
         if cell is None:
             self._put(Flow(way.station, self._left_bits, self._sent, way.uplink, way.through))
@@ -97,9 +107,6 @@ class Transfer:
         self._cell = cell
         cell.begin()
         self._bandwidth_hz = bandwidth_hz
-        headers = cell.plan.framing.overhead_bytes(self.size_bytes + self.message_bytes)
-        self.overhead_bytes += headers
-        self._left_bits += transfer_bits(headers)
         self._after(way.opening_ns(), self._start)
         return self
 

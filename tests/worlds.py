@@ -20,7 +20,7 @@ from emulator.learning.models import ModelSpec
 from emulator.learning.random import stream
 from emulator.learning.sgd import Problem
 from emulator.learning.shards import Holdings, Normalisation
-from emulator.protocols.settings import Settings
+from emulator.protocols.base import Settings
 from emulator.rows import Decision, Event, Round
 from emulator.simulation import Outcome, Simulation
 from emulator.wiring import Wiring, plain

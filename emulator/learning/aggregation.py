@@ -25,9 +25,7 @@ def average(samples: tuple[float, ...], *updates: Weights) -> Weights:
         raise ValueError(f"average: got {len(updates)} updates of {total} samples; expected at least one sample")
     names = list(updates[0])
     rows = [Term([update[name] for name in names], n / total) for update, n in zip(updates, samples, strict=True)]
-    while len(rows) > 1 or rows[0].factor != 1.0:
-        rows = [Term(_weighted_sum(rows[i : i + FAN_IN]), 1.0) for i in range(0, len(rows), FAN_IN)]
-    return dict(zip(names, rows[0].tensors, strict=True))
+    return dict(zip(names, summed(rows), strict=True))
 
 
 class Term(NamedTuple):
@@ -59,6 +57,13 @@ class _Sum:
 
     def __init__(self, first: Term) -> None:
         self.total = list(torch._foreach_mul(first.tensors, first.factor))
+
+
+def summed(rows: list[Term]) -> list[torch.Tensor]:
+    """Terms, each multiplied by its factor, summed in a fixed tree by position."""
+    while len(rows) > 1 or rows[0].factor != 1.0:
+        rows = [Term(_weighted_sum(rows[i : i + FAN_IN]), 1.0) for i in range(0, len(rows), FAN_IN)]
+    return rows[0].tensors
 
 
 def _add(state: _Sum, term: Term) -> None:

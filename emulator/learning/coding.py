@@ -17,7 +17,7 @@ STATISTICS = ("running_mean", "running_var")
 
 def encode_weights(weights: Weights, seed: int, *, codec: Codec) -> Encoded:
     """Weights, each tensor with a seed of its own from ``seed`` and its name. Raises ValueError as the codec does."""
-    leaves = {name: _of(name, codec).encode(tensor, seed_of(seed, name)) for name, tensor in weights.items()}
+    leaves = {name: coding_of(name, codec).encode(tensor, seed_of(seed, name)) for name, tensor in weights.items()}
     payload = {name: leaf.payload for name, leaf in leaves.items()}
     return Encoded(payload, {name: leaf.overhead for name, leaf in leaves.items()})
 
@@ -66,8 +66,8 @@ def _difference(received: Weights, new: Weights) -> Weights:
 def _decoded(coded: Encoded, name: str, which: tuple[int, tuple[int, ...]], codec: Codec) -> Tensor:
     seed, shape = which
     part = Encoded(coded.payload[name], coded.overhead[name])
-    return _of(name, codec).decode(part, seed_of(seed, name), shape)
+    return coding_of(name, codec).decode(part, seed_of(seed, name), shape)
 
 
-def _of(name: str, codec: Codec) -> Codec:
+def coding_of(name: str, codec: Codec) -> Codec:
     return FP32 if name.endswith(STATISTICS) else codec

@@ -126,7 +126,7 @@ def trim(half: Half, masks: Masks, *, pruning: Pruning) -> Half:
 
 def restore(whole: Weights, part: Weights, masks: Masks, *, pruning: Pruning) -> Weights:
     """A front, or gradients known of it, with what was trained in its places; pruned filters as in ``whole``."""
-    return recover(whole, part, masks, model=pruning.split.problem.model) if pruning.by == "filter" else part
+    return recover(whole, part, masks, model=pruning.split.problem.model)
 
 
 # ---- on the wire: what is kept alone, and its mask -------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Randomness keyed by who and what, never by the order of execution. No global generator is used anywhere."""
 
+from collections.abc import Sequence
 from hashlib import sha256
+from math import log1p
 from operator import index
 
 import numpy as np
@@ -26,6 +28,21 @@ def choose(seed: int, count: int, of: int, *, again: bool = False) -> list[int]:
     """``count`` numbers below ``of``, drawn from ``seed``: each once at most, or with replacement."""
     generator = np.random.Generator(np.random.PCG64(seed))
     return [int(number) for number in generator.choice(of, size=count, replace=again)]
+
+
+def choose_by(seed: int, count: int, weights: Sequence[float]) -> list[int]:
+    """``count`` indices into ``weights``, one after another, each as likely as its weight among those that are left.
+
+    Those of weight 0 come when there are no others. The largest log(u) / w (Efraimidis & Spirakis, IPL 97, 2006).
+    """
+    draws = np.random.Generator(np.random.PCG64(seed)).random(len(weights))
+    keys = [(weight > 0, log1p(-draw) / (weight or 1.0)) for draw, weight in zip(draws, weights, strict=True)]
+    return sorted(range(len(weights)), key=lambda number: keys[number], reverse=True)[:count]
+
+
+def lognormal(seed: int, sigma: float) -> float:
+    """A factor with median 1 and ``sigma`` of its logarithm, drawn from ``seed``."""
+    return float(np.random.Generator(np.random.PCG64(seed)).lognormal(sigma=sigma))
 
 
 def _encoded(name: str | int) -> str:

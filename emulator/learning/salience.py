@@ -46,6 +46,11 @@ class Upload:
     score: Literal["gate", "frequency"] = "gate"
     batch: int = 64
 
+    @property
+    def whole(self) -> bool:
+        """Whether all filters are sent, so that there is nothing to choose and no mask to send."""
+        return all(kept_of(layer.channels, self.ratio) == layer.channels for layer in gated_layers(self.problem.model))
+
     def lighter(self) -> Iterator[tuple[str, "Upload"]]:
         """Smaller and smaller batches."""
         for words, plan in Plan(self.batch).lighter():
@@ -136,9 +141,9 @@ def merge(samples: tuple[int, ...], weights: Weights, *parts: Weights | Masks, h
     What nobody sent stays as it is in ``weights``. Where all is sent this is ``average`` to the bit; raises ValueError as it.
     """
     updates, masks = parts[: len(samples)], parts[len(samples) :]
-    layers = gated_layers(how.problem.model)
-    if all(kept_of(layer.channels, how.ratio) == layer.channels for layer in layers):
+    if how.whole:
         return average(samples, *updates)
+    layers = gated_layers(how.problem.model)
     sliced = {f"{layer.name}.conv.weight" for layer in layers}
     new = average(samples, *({name: t for name, t in update.items() if name not in sliced} for update in updates))
     counts = {layer.name: (layer.channels, kept_of(layer.channels, how.ratio)) for layer in layers}

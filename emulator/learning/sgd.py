@@ -47,6 +47,10 @@ class LocalSGD:
         """The same with the first ``share`` of the minibatches that it would do on a shard of ``samples``."""
         return self if share == 1 else replace(self, plan=self.plan.part(share, samples))
 
+    def first(self, count: int) -> "LocalSGD":
+        """The same with its first ``count`` minibatches alone."""
+        return replace(self, plan=replace(self.plan, steps=count))
+
     def lighter(self) -> Iterator[tuple[str, "LocalSGD"]]:
         """Smaller and smaller batches."""
         for words, plan in self.plan.lighter():

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from actors.values import Spec
 from emulator.learning.aggregation import average
 from emulator.learning.binding import Weights, block_of, bound, clone, part
-from emulator.learning.meter import label
+from emulator.learning.meter import label, unmetered
 from emulator.learning.models import ModelSpec, summary, weight_specs
 from emulator.learning.sgd import Learner, LocalSGD, sgd_step
 from emulator.learning.shards import Batches, Shard
@@ -54,6 +55,14 @@ def payload_bytes(spec: ModelSpec, blocks: tuple[int, ...]) -> int:
     """Bytes of the weights of some blocks, running statistics included."""
     specs = [one for name, one in weight_specs(spec).items() if block_of(name) in blocks]
     return sum(torch.Size(one.shape).numel() * one.dtype.itemsize for one in specs)
+
+
+@cache
+def shape_of(spec: ModelSpec, blocks: tuple[int, ...]) -> Spec:
+    """The shapes of the weights of some blocks."""
+    own = {name: one for name, one in weight_specs(spec).items() if block_of(name) in blocks}
+    with unmetered():
+        return Spec.of({name: torch.empty(one.shape, dtype=one.dtype, device="meta") for name, one in own.items()})
 
 
 def suffix_of(spec: ModelSpec, ratio: float, by: By = "parameters") -> Suffix:

@@ -6,10 +6,27 @@ from typing import Any
 
 from emulator.learning.models import ModelSpec
 from emulator.protocols.adp_upload import AdpUploadSettings, adp_upload, upload_findings
+from emulator.protocols.base import Settings
 from emulator.protocols.ecofed import EcoFedSettings, ecofed
 from emulator.protocols.elfish import ElfishSettings, elfish, elfish_findings
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
+from emulator.protocols.fedasync import (
+    FedAsyncSettings,
+    FrozenFedAsyncSettings,
+    SplitFedAsyncSettings,
+    fedasync,
+    frozen_fedasync,
+    split_fedasync,
+)
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
+from emulator.protocols.fedbuff import (
+    FedBuffSettings,
+    FrozenFedBuffSettings,
+    SplitFedBuffSettings,
+    fedbuff,
+    frozen_fedbuff,
+    split_fedbuff,
+)
 from emulator.protocols.federated_dropout import FederatedDropoutSettings, federated_dropout
 from emulator.protocols.fedgkt import FedGKTSettings, fedgkt
 from emulator.protocols.fednova import FedNovaSettings, fednova
@@ -22,7 +39,14 @@ from emulator.protocols.local_loss import LocalLossSettings, local_loss
 from emulator.protocols.parallel_split import ParallelSplitSettings, parallel_split
 from emulator.protocols.partial_training import partial_findings
 from emulator.protocols.scaffold import ScaffoldSettings, scaffold
-from emulator.protocols.settings import Settings
+from emulator.protocols.semi_async import (
+    FrozenSemiAsyncSettings,
+    SemiAsyncSettings,
+    SplitSemiAsyncSettings,
+    frozen_semi_async,
+    semi_async,
+    split_semi_async,
+)
 from emulator.protocols.split_learning import SplitLearningSettings, split_learning
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
 from emulator.protocols.splitfed_v2 import SplitFedV2Settings, splitfed_v2
@@ -37,7 +61,7 @@ def _nothing(settings: Settings, model: ModelSpec) -> Iterator[str]:
 @dataclass(frozen=True)
 class Entry:
     """A protocol: ``await run(world, problem, settings)`` plays it; ``about`` is one line for ``emulator list protocols``;
-    ``edges``: every device needs an edge server at its site. ``cuts``: where the model is cut (``CutTraining``), device groups
+    ``edges``: every device needs an edge server at its site. ``cuts``: where the model is cut (``CutWork``), device groups
     may have cuts of their own. ``findings``: what is wrong with settings for a model, as ``key.path: got X; expected Y``.
     """
 
@@ -130,5 +154,18 @@ PROTOCOLS: dict[str, Entry] = {
         federated_dropout,
         "randomly drawn sub-networks for all (Caldas et al. 2018)",
         findings=partial_findings,
+    ),
+    "fedasync": Entry(FedAsyncSettings, fedasync, "asynchronous: every update mixed in at once (Xie et al. 2019)"),
+    "fedbuff": Entry(FedBuffSettings, fedbuff, "asynchronous: a buffer of updates at a time (Nguyen et al. 2022)"),
+    "semi_async": Entry(SemiAsyncSettings, semi_async, "what comes in a time window is merged, stragglers go on"),
+    "split_fedasync": Entry(SplitFedAsyncSettings, split_fedasync, "SplitFed v1's client with FedAsync", cuts=True),
+    "split_fedbuff": Entry(SplitFedBuffSettings, split_fedbuff, "SplitFed v1's client with FedBuff", cuts=True),
+    "split_semi_async": Entry(
+        SplitSemiAsyncSettings, split_semi_async, "SplitFed v1's client with a time window", cuts=True
+    ),
+    "frozen_fedasync": Entry(FrozenFedAsyncSettings, frozen_fedasync, "EcoFed's frozen front with FedAsync", cuts=True),
+    "frozen_fedbuff": Entry(FrozenFedBuffSettings, frozen_fedbuff, "EcoFed's frozen front with FedBuff", cuts=True),
+    "frozen_semi_async": Entry(
+        FrozenSemiAsyncSettings, frozen_semi_async, "EcoFed's frozen front with a time window", cuts=True
     ),
 }

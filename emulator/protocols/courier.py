@@ -9,16 +9,25 @@ from collections.abc import Awaitable
 from typing import Any, NamedTuple
 
 from emulator.learning.codecs import Codec, Shapes, codec_of
-from emulator.learning.coding import decode_update, decode_weights, encode_update, encode_weights, encode_with_feedback
-from emulator.protocols.settings import PLAIN, CodedTraining
-from emulator.protocols.verbs import Node, Value, World
+from emulator.learning.coding import (
+    coding_of,
+    decode_update,
+    decode_weights,
+    encode_update,
+    encode_weights,
+    encode_with_feedback,
+)
+from emulator.learning.sgd import LocalSGD
+from emulator.protocols.policies.cohorts import Cohorts, Watch
+from emulator.protocols.settings import PLAIN, CodedWork
+from emulator.protocols.verbs import Node, Until, Value, World
 
 
 class Courier:
     """A run's traffic of weights and updates; ``residuals``: what each sender's coding has left out so far, kept there."""
 
-    def __init__(self, world: World, settings: CodedTraining) -> None:
-        self.world = world
+    def __init__(self, world: World, settings: CodedWork, cohorts: Cohorts | None = None) -> None:
+        self.world, self.cohorts = world, cohorts
         self.plain = settings.weights_codec == settings.update_codec == PLAIN
         self.feedback = settings.error_feedback
         self.weights: Codec | None = None if settings.weights_codec == PLAIN else codec_of(settings.weights_codec)
@@ -27,29 +36,45 @@ class Courier:
 
     async def offer(self, weights: Value, place: Node | None = None, *, turn: int = 0) -> "Offer":
         """Weights at a place (the server unless told), ready to be taken; ``turn``: of several from one place in a round."""
-        place = place or self.world.server
-        seed, coded = self.seed(place, turn), None
+        place, coded = place or self.world.server, None
+        names = (self.world.round, *((turn,) if turn else ()))
+        seed = self.seed(place, names)
         if self.weights is not None:
             coded = await place.compute(encode_weights, weights, seed, codec=self.weights)
-        return Offer(self, place, weights, coded, turn)
+        return Offer(self, place, weights, coded, seed, names)
 
-    def seed(self, node: Node, turn: int) -> int:
+    def seed(self, node: Node, names: tuple[int, ...]) -> int:
         """Of what a node encodes."""
-        return self.world.seed("coded", node.name, self.world.round, *((turn,) if turn else ()))
+        return self.world.seed("coded", node.name, *names)
 
 
 class Offer(NamedTuple):
-    """Weights at a place, and what goes over the network in their stead."""
+    """Weights at a place, and what goes over the network in their stead, encoded with a seed.
+
+    ``names`` key what is random on those that take them: the round and turn, unless told otherwise.
+    """
 
     courier: Courier
     place: Node
     weights: Value
     coded: Value | None
-    turn: int
+    seed: int
+    names: tuple[int, ...]
 
     def to(self, node: Node) -> "Errand":
         """One receiver's part."""
         return Errand(self, node)
+
+    def take(self, node: Node) -> Awaitable[Value]:
+        """The weights, at a node."""
+        return self.to(node).take()
+
+    @property
+    def update_bytes(self) -> int:
+        """Bytes of a node's answer, overhead included."""
+        if self.courier.plain:
+            return int(self.weights.nbytes)
+        return sum(sum(coding_of(name, self.courier.update).bits(shape)) for name, shape in self.shapes)
 
     @property
     def shapes(self) -> Shapes:
@@ -67,10 +92,17 @@ class Errand:
 
     def take(self) -> Awaitable[Value]:
         """The weights, at the node."""
-        offer = self._offer
+        offer, cohorts = self._offer, self._offer.courier.cohorts
+        held = None if cohorts is None else cohorts.held(self._node)
+        if held is not None:  # it was asked ahead of the round
+            return offer.courier.world.spawn(self._keep(held))
         if offer.courier.plain:
             return offer.place.send(offer.weights, to=self._node, kind="weights")
         return offer.courier.world.spawn(self._take())
+
+    async def _keep(self, held: Value) -> Value:
+        self._received = None if self._offer.courier.plain else held
+        return held
 
     async def _take(self) -> Value:
         offer, codec = self._offer, self._offer.courier.weights
@@ -78,20 +110,35 @@ class Errand:
             self._received = await offer.place.send(offer.weights, to=self._node, kind="weights")
         else:
             coded = offer.place.send(offer.coded, to=self._node, kind="weights")
-            seed = offer.courier.seed(offer.place, offer.turn)
-            self._received = await self._node.compute(decode_weights, coded, seed, codec=codec, shapes=offer.shapes)
+            self._received = await self._node.compute(
+                decode_weights, coded, offer.seed, codec=codec, shapes=offer.shapes
+            )
         return self._received
+
+    def until(self, sgd: LocalSGD) -> Until | None:
+        """Until when the node trains to be heard before the round ends; None where it has time for everything."""
+        cohorts = self._offer.courier.cohorts
+        if cohorts is None or (ends_s := cohorts.heard_by(self._node, self._offer.update_bytes)) is None:
+            return None
+        return Until(ends_s, sgd.plan.batches(self._node.samples), lambda count: {"sgd": sgd.first(count)})
+
+    def watch(self) -> Watch | None:
+        """The same for work in minibatches that are asked for one by one."""
+        cohorts = self._offer.courier.cohorts
+        return None if cohorts is None else cohorts.watch(self._node, self._offer.update_bytes)
 
     def bring(self, new: Any, *, kind: str = "update") -> Awaitable[Value]:
         """New weights (a value, or a verb that gives it), at the place that the old ones came from."""
         offer = self._offer
+        if offer.courier.cohorts is not None:
+            offer.courier.cohorts.leaving(self._node)
         if offer.courier.plain:
             return self._node.send(new, to=offer.place, kind=kind)
         return offer.courier.world.spawn(self._bring(new, kind))
 
     async def _bring(self, new: Any, kind: str) -> Value:
         offer, node, courier = self._offer, self._node, self._offer.courier
-        seed, left = courier.seed(node, offer.turn), None
+        seed, left = courier.seed(node, offer.names), None
         if courier.feedback:
             before = [courier.residuals[node.name]] if node.name in courier.residuals else []
             coded, left = await node.compute(

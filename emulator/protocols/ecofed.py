@@ -9,7 +9,7 @@ Ours: groups with cuts of their own. An entry of the buffer is replayed at its d
 its buffer by partition point); a block that is frozen on a device counts in the average as it is there.
 """
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -23,14 +23,19 @@ from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end, halves, sizes
 from emulator.learning.suffix import average_layers
 from emulator.protocols.local_training import start
+from emulator.protocols.policies.cohorts import Cohorts, Watch
+from emulator.protocols.replay_figures import Buffers, OfBuffer
 from emulator.protocols.replay_period import Replaying, Schedule
 from emulator.protocols.split_cuts import at_cut, at_cuts, cuts_of
-from emulator.protocols.split_training import split_of
+from emulator.protocols.split_training import split_of, upward
 from emulator.protocols.verbs import Node, Value, World
 
 
 class EcoFedSettings(Replaying):
     """Settings of EcoFed. ``init``: what of the given weights is used."""
+
+    whole_work: ClassVar[str | None] = None
+    no_figures: ClassVar[str | None] = None
 
     smashed: CodecSettings = Field(default=PlainCodec(codec="int8"), description="codec of the smashed data")
     init: Literal["random", "partial", "holistic"] = Field(
@@ -41,7 +46,6 @@ class EcoFedSettings(Replaying):
 
 Copy = tuple[Node, Value]  # the back that learned from a device's data
 Fronts = dict[int | None, Value]  # by cut
-Buffers = dict[str, tuple[Node, Value]]  # by device: an entry belongs to its device's cut
 
 
 class Course(NamedTuple):
@@ -50,22 +54,49 @@ class Course(NamedTuple):
     split: Split
     settings: EcoFedSettings
     installed: set[str]
+    cohorts: Cohorts
+    figures: OfBuffer
 
 
-async def update(world: World, device: Node, parts: tuple[Value, Value], split: Split) -> tuple[Value, Value]:
-    """A client in an update round: gives the server's copy, trained on what it sends, and its entry in the buffer."""
-    (front, back), seed, sent = parts, world.seed("batches", device.name, world.round), list[Value]()
-    copy = await world.server.compute(begin, back, near=device, split=split, back=True)
-    for number, size in enumerate(sizes(split.plan, device.samples)):
-        smashed, labels = await device.compute(smash, front, device.data, seed, number, split=split, size=size)
-        up, names = (
-            device.send(smashed, to=world.server, kind="smashed"),
-            device.send(labels, to=world.server, kind="labels"),
-        )
-        sent += [await up, await names]
-        copy = await world.server.compute(learn, copy, *sent[-2:], seed, number, near=device, split=split)
+async def update(
+    cohorts: Cohorts, device: Node, parts: tuple[Value, Value], split: Split
+) -> tuple[Value, Value] | None:
+    """A client in an update round: gives the server's copy, trained on what it sends, and its entry in the buffer.
+
+    None where a deadline leaves no time for a single minibatch.
+    """
+    world, sent = cohorts.world, list[Value]()
+    seed, watch = world.seed("batches", device.name, world.round), cohorts.watch(device, 0)
+    copy = await taught(world, device, parts, (split, seed), (sent, watch))
+    if not sent:
+        return None
     entry = await world.server.compute(keep, seed, *sent, near=device)
     return await world.server.compute(end, copy, near=device), entry
+
+
+async def taught(
+    world: World,
+    device: Node,
+    parts: tuple[Value, Value],
+    which: tuple[Split, int],
+    how: tuple[list[Value] | None, Watch | None] = (None, None),
+) -> Value:
+    """The server's copy of a back, as a half, after what a device sends, in the order of a seed, while there is time.
+
+    ``how``: what collects all that was sent, and what watches the time.
+    """
+    (front, back), (split, seed), (sent, watch) = parts, which, how
+    copy = await world.server.compute(begin, back, near=device, split=split, back=True)
+    for number, size in enumerate(sizes(split.plan, device.samples)):
+        if watch is not None and watch.over():
+            break
+        smashed, labels = await device.compute(smash, front, device.data, seed, number, split=split, size=size)
+        up, names = upward(world, device, smashed, labels)
+        both = [await up, await names]
+        copy = await world.server.compute(learn, copy, *both, seed, number, near=device, split=split)
+        if sent is not None:
+            sent += both
+    return copy
 
 
 async def rest(world: World, near: Node, parts: tuple[Value, Value], split: Split) -> Value:
@@ -99,17 +130,20 @@ async def download(world: World, device: Node, front: Value) -> None:
 async def update_round(world: World, parts: tuple[Fronts, Value], buffer: Buffers, course: Course) -> list[Copy]:
     """Devices send, and their entries in the buffer are new: gives the server's copies."""
     (fronts, back), split = parts, course.split
-    cohort = [device for device in await world.sample(course.settings.cohort) if device.samples]
+    course.figures.parts = fronts[split.cut], back
+    cohort = [device for device in await course.cohorts.ask() if device.samples]
+    course.figures.parts = None  # a name would keep them until devices are asked again
     if course.settings.setup == "charge":  # else they were there ahead of the run
         missing = [device for device in cohort if device.name not in course.installed]
         course.installed.update(await install(world, fronts, missing))
         cohort = [device for device in cohort if device.name in course.installed]
     backs = await at_cuts(world, (fronts[split.cut], back), split, cohort)
-    done = await world.gather(
-        {d: update(world, d, (fronts[d.cut].at(d), backs[d.cut][1]), at_cut(split, d.cut)) for d in cohort}
+    done = await course.cohorts.gather(
+        {d: update(course.cohorts, d, (fronts[d.cut].at(d), backs[d.cut][1]), at_cut(split, d.cut)) for d in cohort}
     )
-    buffer.update((device.name, (device, entry)) for device, (_, entry) in done.items())
-    return [(device, copy) for device, (copy, _) in done.items()]
+    came = {device: parts for device, parts in done.items() if parts is not None}
+    buffer.update((device.name, (device, entry)) for device, (_, entry) in came.items())
+    return [(device, copy) for device, (copy, _) in came.items()]
 
 
 async def replay_round(world: World, parts: tuple[Fronts, Value], buffer: Buffers, course: Course) -> list[Copy]:
@@ -132,7 +166,9 @@ async def ecofed(world: World, problem: Problem, settings: EcoFedSettings) -> No
     taken = {"random": (0, 0), "partial": (0, max(cuts_of(world.devices))), "holistic": None}[settings.init]
     front, back = await world.server.compute(halves, await start(world, problem, blocks=taken), split=split)
     fronts = {cut: both[0] for cut, both in (await at_cuts(world, (front, back), split, world.devices)).items()}
-    fronts[split.cut], course, buffer = front, Course(split, settings, set()), dict[str, tuple[Node, Value]]()
+    fronts[split.cut], buffer = front, Buffers()
+    figures = OfBuffer(world, split, buffer, settings.sampling)
+    course = Course(split, settings, set(), Cohorts(world, settings, figures=figures), figures)
     schedule = Schedule(settings)
     for number in range(settings.rounds):
         if schedule.wants(number):
@@ -145,4 +181,5 @@ async def ecofed(world: World, problem: Problem, settings: EcoFedSettings) -> No
             back = await joined(world, copies, back, split)
         del copies
         told = {"replay_period": float(schedule.period)} if settings.reads_validation else {}
+        told |= course.cohorts.metrics if updates else {}
         world.report(front, back, updated=float(updates), **told)

@@ -8,9 +8,9 @@ recalled of its successor Helios (later versions of that number, DAC 2021) or in
 from collections.abc import Iterator
 from functools import partial
 from math import floor
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from emulator.learning.models import ModelSpec
 from emulator.learning.picking import Picking
@@ -37,6 +37,14 @@ class ElfishSettings(Paced):
     least_volume: float = Field(default=0.2, gt=0, le=1, description="p_min, the guard")
     volume_step: float = Field(default=0.005, gt=0, le=0.5, description="volumes are searched in such steps")
     layers: dict[str, float] = Field(default={}, description="keep ratios of named layers, in place of the volume")
+
+    @model_validator(mode="after")
+    def _selection_looks_at_them(self) -> Self:
+        if self.selection != "helios":
+            self.require_default(("top_share",), f"selection: {self.selection}")
+        if self.selection in ("round_robin", "fixed"):
+            self.require_default(("skip_limit",), f"selection: {self.selection}")
+        return self
 
     @property
     def picking(self) -> Picking:
@@ -69,7 +77,9 @@ async def elfish(world: World, problem: Problem, settings: ElfishSettings) -> No
     at = partial(submodel, problem.model, shares=settings.layers)
     pacing = Pacing(settings, rounds.sgd, at, settings.volumes)
     for _ in range(settings.rounds):
-        subs = pacing.subs(await world.sample(settings.cohort), settings.volume)
+        subs = pacing.subs(await rounds.ask(weights), settings.volume)
         weights = await rounds.play(weights, subs, None if settings.selection == "fixed" else world.round)
-        world.report(weights, **pacing.metrics(subs))  # as planned, before what was seen counts
+        world.report(
+            weights, **pacing.metrics(subs), **rounds.cohorts.metrics
+        )  # as planned, before what was seen counts
         pacing.observe(rounds.slowness)

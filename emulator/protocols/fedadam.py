@@ -9,7 +9,9 @@ from pydantic import Field
 from emulator.learning.aggregation import Adam, adam_state, adam_step, average
 from emulator.learning.sgd import Problem
 from emulator.protocols.courier import Courier
-from emulator.protocols.local_training import cohort_updates, local_sgd, start
+from emulator.protocols.local_training import cohort_updates, local_sgd, nominal, start
+from emulator.protocols.policies.cohorts import Cohorts
+from emulator.protocols.policies.figures import OnDevices
 from emulator.protocols.settings import CodedTraining
 from emulator.protocols.verbs import World
 
@@ -28,13 +30,15 @@ async def fedadam(world: World, problem: Problem, settings: FedAdamSettings) -> 
     server = world.server
     sgd = local_sgd(problem, settings)
     adam = Adam(problem.model, settings.server_learning_rate, settings.beta1, settings.beta2, settings.tau)
-    weights, courier = await start(world, problem), Courier(world, settings)
+    weights = await start(world, problem)
+    cohorts = Cohorts(world, settings, nominal(weights, sgd), OnDevices(world, problem, settings.sampling))
+    courier = Courier(world, settings, cohorts)
     first, second = await server.compute(adam_state, weights, adam=adam)
     for _ in range(settings.rounds):
-        samples, updates = await cohort_updates(world, await courier.offer(weights), sgd, settings.cohort)
+        samples, updates = await cohort_updates(cohorts, await courier.offer(weights), sgd)
         if sum(samples):
             mean = await server.compute(average, samples, *updates)
             weights, first, second = await server.compute(adam_step, weights, mean, first, second, adam=adam)
             del mean
         del updates
-        world.report(weights)
+        world.report(weights, **cohorts.metrics)

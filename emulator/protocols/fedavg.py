@@ -6,7 +6,9 @@ Algorithm 1. The average is weighted by samples, n_k / n over the devices that t
 from emulator.learning.aggregation import average
 from emulator.learning.sgd import LocalSGD, Problem
 from emulator.protocols.courier import Courier
-from emulator.protocols.local_training import cohort_updates, local_sgd, sparsity, start
+from emulator.protocols.local_training import cohort_updates, local_sgd, nominal, sparsity, start
+from emulator.protocols.policies.cohorts import Cohorts
+from emulator.protocols.policies.figures import OnDevices
 from emulator.protocols.settings import CodedTraining, PrunedTraining
 from emulator.protocols.verbs import World
 
@@ -22,11 +24,13 @@ async def fedavg(world: World, problem: Problem, settings: CodedTraining) -> Non
 
 async def averaging(world: World, problem: Problem, settings: CodedTraining, sgd: LocalSGD) -> None:
     """Rounds of local training and weighted averaging. A round that nobody survives leaves the weights as they are."""
-    weights, courier = await start(world, problem), Courier(world, settings)
+    weights = await start(world, problem)
+    cohorts = Cohorts(world, settings, nominal(weights, sgd), OnDevices(world, problem, settings.sampling))
+    courier = Courier(world, settings, cohorts)
     for _ in range(settings.rounds):
-        samples, updates = await cohort_updates(world, await courier.offer(weights), sgd, settings.cohort)
+        samples, updates = await cohort_updates(cohorts, await courier.offer(weights), sgd)
         if sum(samples):
             weights = await world.server.compute(average, samples, *updates)
         seen = await sparsity(world, sgd, updates)
         del updates  # a name would keep this round's updates alive through the next
-        world.report(weights, **seen)
+        world.report(weights, **seen, **cohorts.metrics)

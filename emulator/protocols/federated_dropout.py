@@ -29,6 +29,6 @@ async def federated_dropout(world: World, problem: Problem, settings: FederatedD
     rounds = PartialRounds(world, problem, settings, Picking("random", forces=False, shared=settings.shared))
     sub = submodel(problem.model, settings.volume)
     for _ in range(settings.rounds):
-        subs = dict.fromkeys(await world.sample(settings.cohort), sub)
+        subs = dict.fromkeys(await rounds.ask(weights), sub)
         weights = await rounds.play(weights, subs, world.round)
-        world.report(weights)
+        world.report(weights, **rounds.cohorts.metrics)

@@ -18,7 +18,8 @@ from emulator.learning.auxiliary import with_head, without_head
 from emulator.learning.distillation import Transfer, extract, study, teach
 from emulator.learning.sgd import Problem
 from emulator.learning.split import begin, end
-from emulator.protocols.split_training import OwnFronts, split_of, start
+from emulator.protocols.policies.cohorts import Cohorts
+from emulator.protocols.split_training import OwnFronts, split_of, start, upward
 from emulator.protocols.verbs import Node, Value, World
 
 
@@ -52,8 +53,7 @@ async def client(world: World, device: Node, known: tuple[Value, tuple[Value, ..
         weights = world.server.send(weights, to=device, kind="weights")
     weights = await device.compute(study, weights, device.data, *teacher, transfer=transfer)
     smashed, labels, logits = await device.compute(extract, weights, device.data, seed, transfer=transfer)
-    up = device.send(smashed, to=world.server, kind="smashed")
-    names = device.send(labels, to=world.server, kind="labels")
+    up, names = upward(world, device, smashed, labels)
     own = device.send(logits, to=world.server, kind="labels")
     front = await device.compute(without_head, weights)
     return Lesson(weights, front, await up, await names, await own, seed)
@@ -77,9 +77,10 @@ async def fedgkt(world: World, problem: Problem, settings: FedGKTSettings) -> No
     first = await world.server.compute(with_head, front, world.seed("initial", "head"), split=split)
     back = await world.server.compute(begin, whole, split=split, back=True)
     known: dict[Node, tuple[Value, tuple[Value, ...]]] = {}
+    cohorts = Cohorts(world, settings)
     for _ in range(settings.rounds):
-        cohort = await world.sample(settings.cohort)
-        lessons = await world.gather(
+        cohort = await cohorts.ask()
+        lessons = await cohorts.gather(
             {device: client(world, device, known.get(device, (first, ())), transfer) for device in cohort}
         )
         for _ in range(settings.server_epochs):
@@ -87,4 +88,4 @@ async def fedgkt(world: World, problem: Problem, settings: FedGKTSettings) -> No
             known.update({device: (lessons[device].weights, (told[device],)) for device in lessons})
         front = next((lesson.front for lesson in lessons.values()), front)
         del lessons
-        world.report(front, await world.server.compute(end, back))
+        world.report(front, await world.server.compute(end, back), **cohorts.metrics)

@@ -14,11 +14,13 @@ from typing import Literal
 from pydantic import Field
 
 from emulator.learning.drift import effective, length, nova_average
-from emulator.learning.sgd import LocalSGD, Problem
+from emulator.learning.sgd import Problem
 from emulator.protocols.courier import Courier
-from emulator.protocols.local_training import client, local_sgd, start
+from emulator.protocols.local_training import local_sgd, nominal, start, worked
+from emulator.protocols.policies.cohorts import Cohorts
+from emulator.protocols.policies.figures import OnDevices
 from emulator.protocols.settings import CodedTraining
-from emulator.protocols.verbs import Node, World
+from emulator.protocols.verbs import World
 
 
 class FedNovaSettings(CodedTraining):
@@ -30,28 +32,25 @@ class FedNovaSettings(CodedTraining):
     )
 
 
-def work(sgd: LocalSGD, device: Node) -> tuple[float, int]:
-    """||a_i||_1 and the number of minibatches of a device in this round."""
-    sgd = sgd.part(device.completeness, device.samples)
-    steps = sgd.plan.batches(device.samples)
-    return length(sgd, steps), steps
-
-
 async def fednova(world: World, problem: Problem, settings: FedNovaSettings) -> None:
     """Equation 9, round after round."""
     sgd = local_sgd(problem, settings, mu=settings.mu)
-    weights, courier = await start(world, problem), Courier(world, settings)
+    weights = await start(world, problem)
+    cohorts = Cohorts(world, settings, nominal(weights, sgd), OnDevices(world, problem, settings.sampling))
+    courier = Courier(world, settings, cohorts)
     for _ in range(settings.rounds):
-        cohort = {device: work(sgd, device) for device in await world.sample(settings.cohort)}
         offer = await courier.offer(weights)
-        updates = await world.gather({device: client(world, device, offer, sgd) for device in cohort})
-        samples = tuple(device.samples for device in updates)
-        if sum(samples):
-            lengths = tuple(cohort[device][0] for device in updates)
-            counts = lengths if settings.tau_eff == "lengths" else tuple(float(cohort[device][1]) for device in updates)
-            far = effective(samples, counts)
+        cohort = await cohorts.ask(offer.take)
+        done = await cohorts.gather({device: worked(world, device, offer, sgd) for device in cohort})
+        steps = {device: steps for device, (_, steps) in done.items() if steps}  # a deadline may leave no time for any
+        samples = tuple(device.samples for device in steps)
+        if samples:
+            lengths = tuple(length(sgd, count) for count in steps.values())
+            counts = lengths if settings.tau_eff == "lengths" else tuple(map(float, steps.values()))
+            far, updates = effective(samples, counts), [done[device][0] for device in steps]
             weights = await world.server.compute(
-                nova_average, far, samples, lengths, weights, *updates.values(), model=problem.model
+                nova_average, far, samples, lengths, weights, *updates, model=problem.model
             )
-        del updates
-        world.report(weights)
+            del updates
+        del done
+        world.report(weights, **cohorts.metrics)

@@ -1,7 +1,7 @@
 """The settings of lightweight FedSL, and what is wrong with them before a run (see ``fedsl``)."""
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,9 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 class FedSLSettings(CutTraining):
     """Settings of lightweight FedSL: pruning, quantised gradients and dropout at the cut, each a knob of its own."""
+
+    whole_rounds: ClassVar[str | None] = "its fronts stay on their devices over several rounds"
+    own_sampling: ClassVar[str | None] = "a team stays for several rounds"
 
     pruning_rate: float = Field(
         default=0.0, ge=0, lt=1, description="share of the front that is pruned in a round, lambda"
@@ -70,6 +73,20 @@ class FedSLSettings(CutTraining):
             )
         return self
 
+    @model_validator(mode="after")
+    def _something_left_to_prune(self) -> Self:
+        if self.prunes and self.calibrate == "every" and self.local_steps == 1:
+            raise ValueError(
+                "calibrate: got every with local_steps 1; expected first or never, as a round's only minibatch would go "
+                "unpruned, and nothing would ever be pruned"
+            )
+        return self
+
+    @property
+    def prunes(self) -> bool:
+        """Whether any device prunes."""
+        return max(self.pruning_rate, *self.pruning_rates.values(), 0) > 0
+
     @property
     def smashed(self) -> AnyCodec:
         """What dropout at the cut is as a codec."""
@@ -100,8 +117,7 @@ class FedSLSettings(CutTraining):
 
     def wrong_at(self, model: ModelSpec, cut: int) -> Iterator[str]:
         """What does not go with a cut of a model: filters to prune, where none can be cut."""
-        pruned = max(self.pruning_rate, *self.pruning_rates.values(), 0) > 0
-        if not pruned or self.prune_by != "filter":
+        if not self.prunes or self.prune_by != "filter":
             return
         try:
             found = any(block_of(layer.name) < cut for layer in layers(model))

@@ -24,11 +24,13 @@ async def fjord(world: World, problem: Problem, settings: FjORDSettings) -> None
     rounds = PartialRounds(world, problem, settings, Picking("ordered"))
     widths = Widths(world, problem, settings, rounds)
     for _ in range(settings.rounds):
-        largest = widths.of(list(await world.sample(settings.cohort)))
+        largest = widths.of(await rounds.ask(weights))
         subs = {}
         for device, width in largest.items():
             allowed = [level for level in settings.levels if level <= width]
             subs[device] = widths.at(widths.drawn(allowed, "width", device.name, world.round))
         weights = await rounds.play(weights, subs)
-        world.report(weights, **widths.pacing.metrics(subs))  # as planned, before what was seen counts
+        world.report(
+            weights, **widths.pacing.metrics(subs), **rounds.cohorts.metrics
+        )  # as planned, before what was seen counts
         widths.pacing.observe(rounds.slowness)

@@ -7,9 +7,9 @@ which device has which level: the largest that keeps the pace and fits (``assign
 """
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from emulator.learning.picking import Picking
 from emulator.learning.random import choose
@@ -32,6 +32,12 @@ class Levels(Paced):
     assignment: Literal["pace", "drawn"] = Field(
         default="pace", description="a device's level: the largest at which it keeps the pace and fits, or drawn once"
     )
+
+    @model_validator(mode="after")
+    def _pace_decides(self) -> Self:
+        if self.assignment == "drawn":
+            self.require_default(tuple(Paced.__annotations__), "assignment: drawn")
+        return self
 
 
 class HeteroFLSettings(Levels):
@@ -70,7 +76,9 @@ async def heterofl(world: World, problem: Problem, settings: HeteroFLSettings) -
     rounds = PartialRounds(world, problem, settings, Picking("ordered"))
     widths = Widths(world, problem, settings, rounds)
     for _ in range(settings.rounds):
-        subs = widths.subs(list(await world.sample(settings.cohort)))
+        subs = widths.subs(await rounds.ask(weights))
         weights = await rounds.play(weights, subs)
-        world.report(weights, **widths.pacing.metrics(subs))  # as planned, before what was seen counts
+        world.report(
+            weights, **widths.pacing.metrics(subs), **rounds.cohorts.metrics
+        )  # as planned, before what was seen counts
         widths.pacing.observe(rounds.slowness)

@@ -8,6 +8,7 @@ from emulator.learning.split import Split, back, begin, end, front, resume, size
 from emulator.learning.split_joint import Part
 from emulator.protocols.courier import Offer
 from emulator.protocols.parallel_split import Batch
+from emulator.protocols.split_training import upward
 from emulator.protocols.verbs import Mailbox, Node, Value, World
 
 
@@ -61,9 +62,14 @@ class Course(NamedTuple):
         """How the model is split."""
         return self.lean.pruning.split
 
-    def dense(self, known: bool) -> bool:
-        """Whether the first minibatch is that one, on a device whose gradients are known or not."""
-        return self.lean.pruning.rate > 0 and (self.calibrate == "every" or (self.calibrate == "first" and not known))
+    def dense(self, known: bool, minibatches: int) -> bool:
+        """Whether the first of a round's minibatches is that one, on a device whose gradients are known or not.
+
+        An only minibatch leaves none to prune: with ``every`` it goes unpruned where nothing is known yet, as with ``first``.
+        """
+        if not self.lean.pruning.rate or self.calibrate == "never":
+            return False
+        return not known or (self.calibrate == "every" and minibatches > 1)
 
 
 class Client:
@@ -93,6 +99,8 @@ class Client:
         if pruning is None or masks is None:
             return await self._errand.bring(front)
         kept, told = await self.device.compute(thin, front, masks, pruning=pruning)
+        if not told.nbytes:  # the rate prunes nothing here
+            return await self._errand.bring(front)
         sent = self.device.send(kept, to=self.world.server, kind="update")
         mask = self.device.send(told, to=self.world.server, kind="mask")
         return await self.world.server.compute(thick, self.offer.weights, sent, mask, near=self.device, pruning=pruning)
@@ -113,7 +121,7 @@ class Client:
         """Pruned, quantised: gives the front's weights, all of them."""
         device, pruning, lesson = self.device, course.lean.pruning, Lesson(self.gradients.get(self.device.name))
         batches = sizes(pruning.split.plan, device.samples)
-        first = int(course.dense(lesson.known is not None))
+        first = int(course.dense(lesson.known is not None, len(batches)))
         for number, size in enumerate(batches):
             if pruning.rate and number == first:
                 lesson, mine = await self._pruned(mine, lesson, course)
@@ -145,12 +153,11 @@ class Client:
 
     async def _minibatch(self, given: tuple[Any, ...], desk: Desk, number: int, **settings: Any) -> Any:
         """What a step makes of a minibatch and its answer. ``given``: the step, the half, and what else it takes."""
-        (step, mine, *rest), device, server, seed = given, self.device, self.world.server, self._seed
+        (step, mine, *rest), device, seed = given, self.device, self._seed
         smashed, labels, waiting = await device.compute(step, mine, device.data, seed, number, *rest, **settings)
-        up = device.send(smashed, to=server, kind="smashed")
-        names = device.send(labels, to=server, kind="labels")
+        sent = upward(self.world, device, smashed, labels)
         del smashed, labels  # sent is gone
-        return await device.compute(resume, waiting, await desk.ask((up, names), seed, number))
+        return await device.compute(resume, waiting, await desk.ask(sent, seed, number))
 
     async def _noted(self, lesson: "Lesson", told: Value, pruning: Pruning) -> "Lesson":
         """The newest gradients; those of filters that took no part as they were."""

@@ -21,8 +21,9 @@ from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end, resume, sizes
 from emulator.learning.split_cuts import average_head
 from emulator.protocols.courier import Courier, Offer
+from emulator.protocols.policies.cohorts import Cohorts
 from emulator.protocols.split_cuts import Halves, at_cut, at_cuts, averaged, averaged_whole
-from emulator.protocols.split_training import OneWay, split_of, start
+from emulator.protocols.split_training import OneWay, split_of, start, upward
 from emulator.protocols.verbs import Node, Value, World
 
 
@@ -36,21 +37,21 @@ async def client(
     world: World, device: Node, parts: tuple[Offer, Value], course: tuple[Split, int]
 ) -> tuple[Value, Value]:
     """A device's round: gives front with head, and the server's copy of the back, all at the server."""
-    (split, depth), seed, air = course, world.seed("batches", device.name, world.round), deque[Value]()
+    (split, depth), seed = course, world.seed("batches", device.name, world.round)
+    air = deque[tuple[Value, Value]]()
     errand = parts[0].to(device)
     mine = errand.take()
     mine = await device.compute(begin_local, mine, split=split)
     copy = world.server.compute(begin, parts[1], near=device, split=split, back=True)
     for number, size in enumerate(sizes(split.plan, device.samples)):
-        while len(air) >= 2 * depth:
-            await air.popleft()
+        if len(air) == depth:
+            for part in air.popleft():
+                await part
         smashed, labels, waiting = await device.compute(
             front_local, mine, device.data, seed, number, split=split, size=size
         )
-        up = device.send(smashed, to=world.server, kind="smashed")
-        names = device.send(labels, to=world.server, kind="labels")
-        air += [up, names]
-        copy = world.server.compute(learn, copy, up, names, seed, number, near=device, split=split)
+        air.append(upward(world, device, smashed, labels))
+        copy = world.server.compute(learn, copy, *air[-1], seed, number, near=device, split=split)
         mine = await device.compute(resume, waiting, labels)
     update = await errand.bring(await device.compute(end, mine))
     return update, await world.server.compute(end, copy, near=device)
@@ -79,7 +80,8 @@ async def renewed(world: World, trained: dict[Node, Halves], fronts: Fronts, spl
 async def local_loss(world: World, problem: Problem, settings: LocalLossSettings) -> None:
     """Rounds of the paper's parallel training of fronts and backs."""
     split, seed = split_of(problem, settings), world.seed("initial", "head")
-    courier = Courier(world, settings)
+    cohorts = Cohorts(world, settings)
+    courier = Courier(world, settings, cohorts)
     front, back = await start(world, split)
     fronts = {
         cut: await world.server.compute(with_head, own, seed, split=at_cut(split, cut))
@@ -87,10 +89,10 @@ async def local_loss(world: World, problem: Problem, settings: LocalLossSettings
     }
     del front
     for _ in range(settings.rounds):
-        cohort = await world.sample(settings.cohort)
+        cohort = await cohorts.ask()
         halves = await at_cuts(world, (fronts[split.cut], back), split, cohort)
         parts = {cut: (await courier.offer(fronts[cut]), theirs) for cut, (_, theirs) in halves.items()}
-        trained = await world.gather(
+        trained = await cohorts.gather(
             {
                 device: client(
                     world, device, parts[device.cut], (at_cut(split, device.cut), settings.pipeline)
@@ -101,4 +103,4 @@ async def local_loss(world: World, problem: Problem, settings: LocalLossSettings
         if any(device.samples for device in trained):
             fronts, back = await renewed(world, trained, fronts, split)
         del trained, parts, halves
-        world.report(await world.server.compute(without_head, fronts[split.cut]), back)
+        world.report(await world.server.compute(without_head, fronts[split.cut]), back, **cohorts.metrics)

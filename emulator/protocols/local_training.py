@@ -1,15 +1,18 @@
 """What the FedAvg family shares: a cohort downloads the weights, trains on its own data and uploads the result."""
 
+from collections.abc import Callable
+
 from emulator.learning.evaluation import initial_weights
 from emulator.learning.pruning import mean_sparsity
 from emulator.learning.sgd import LocalSGD, Problem, train
 from emulator.learning.shards import Plan
 from emulator.protocols.courier import Offer
-from emulator.protocols.settings import LocalTraining, PrunedTraining
+from emulator.protocols.policies.cohorts import Cohorts
+from emulator.protocols.settings import LocalWork, PrunedTraining
 from emulator.protocols.verbs import Node, Value, World
 
 
-def local_sgd(problem: Problem, settings: LocalTraining, *, mu: float = 0.0) -> LocalSGD:
+def local_sgd(problem: Problem, settings: LocalWork, *, mu: float = 0.0) -> LocalSGD:
     """The device's step, from a scenario's settings."""
     plan = Plan(settings.batch_size, settings.local_epochs or 1, settings.local_steps)
     threshold = settings.prune_threshold if isinstance(settings, PrunedTraining) else 0.0
@@ -33,16 +36,36 @@ async def start(world: World, problem: Problem, *, blocks: tuple[int, int] | Non
 
 async def client(world: World, device: Node, offer: Offer, sgd: LocalSGD) -> Value:
     """One device's round: download, train, upload; from and to the server, or its edge server in one of several turns."""
+    return (await worked(world, device, offer, sgd))[0]
+
+
+async def worked(world: World, device: Node, offer: Offer, sgd: LocalSGD) -> tuple[Value, int]:
+    """The same; gives also the number of minibatches that it did."""
     errand = offer.to(device)
     weights = await errand.take()
-    names: tuple[str | int, ...] = ("batches", device.name, world.round, *((offer.turn,) if offer.turn else ()))
-    sgd = sgd.part(device.completeness, device.samples)
-    update = await device.compute(train, weights, device.data, world.seed(*names), sgd=sgd)
-    return await errand.bring(update)
+    if (cohorts := offer.courier.cohorts) is not None:
+        await cohorts.received(device, weights)
+    seed, sgd = world.seed("batches", device.name, *offer.names), sgd.part(device.completeness, device.samples)
+    work = device.compute(train, weights, device.data, seed, sgd=sgd, until=errand.until(sgd))
+    update = await work
+    done = sgd.plan.batches(device.samples) if work.pieces is None else work.pieces
+    return await errand.bring(update), done
 
 
-async def cohort_updates(world: World, offer: Offer, sgd: LocalSGD, count: int) -> tuple[tuple[int, ...], list[Value]]:
-    """Updates of the devices that survived the round, and how many samples each trained on."""
-    cohort = await world.sample(count)
-    updates = await world.gather({device: client(world, device, offer, sgd) for device in cohort})
+def nominal(weights: Value, sgd: LocalSGD) -> Callable[[Node], float]:
+    """Seconds that a device's round takes by profile and channel: alone on its link, with nothing coded."""
+    shapes = weights.spec  # alone: the value itself would live as long as the run
+
+    def seconds(device: Node) -> float:
+        way, bits = device.channel(), 8 * shapes.nbytes
+        training = device.predict(train, shapes, device.data, 0, sgd=sgd).seconds
+        return float(training + bits / way.downlink_bps + bits / way.uplink_bps + 2 * way.latency_s)
+
+    return seconds
+
+
+async def cohort_updates(cohorts: Cohorts, offer: Offer, sgd: LocalSGD) -> tuple[tuple[int, ...], list[Value]]:
+    """Updates of the devices that count, and how many samples each has."""
+    cohort, world = await cohorts.ask(offer.take), cohorts.world
+    updates = await cohorts.gather({device: client(world, device, offer, sgd) for device in cohort})
     return tuple(device.samples for device in updates), list(updates.values())

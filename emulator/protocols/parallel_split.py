@@ -9,7 +9,7 @@ there and have an n-th minibatch.
 """
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -18,7 +18,8 @@ from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end, front, resume, sizes
 from emulator.learning.split_joint import Part, back_joint
 from emulator.protocols.courier import Courier, Errand
-from emulator.protocols.split_training import SplitTraining, split_of, start
+from emulator.protocols.policies.cohorts import Cohorts
+from emulator.protocols.split_training import SplitTraining, split_of, start, upward
 from emulator.protocols.verbs import Mailbox, Node, Value, World
 
 
@@ -32,6 +33,8 @@ class Batch(NamedTuple):
 
 class ParallelSplitSettings(SplitTraining):
     """Settings of parallel split learning."""
+
+    whole_rounds: ClassVar[str | None] = "every step takes a minibatch of every device"
 
     batch_size: int = Field(
         default=16, ge=1, description="samples per minibatch of the whole cohort, shared by data held"
@@ -54,8 +57,7 @@ async def client(world: World, device: Node, errand: Errand, desk: tuple[Mailbox
             smashed, labels, waiting = await device.compute(
                 front, mine, device.data, seed, number, split=split, size=size
             )
-            up = device.send(smashed, to=world.server, kind="smashed")
-            names = device.send(labels, to=world.server, kind="labels")
+            up, names = upward(world, device, smashed, labels)
             reply = world.mailbox()
             box.put((device, Batch((await up, await names), Part(seed, number), reply)))
             gradient = world.server.send(await reply.get(), to=device, kind="cut_gradient")
@@ -94,21 +96,22 @@ async def joint(world: World, back: Value, batches: list[Batch], split: Split) -
 async def parallel_split(world: World, problem: Problem, settings: ParallelSplitSettings) -> None:
     """Rounds of synchronous steps."""
     split, courier = split_of(problem, settings), Courier(world, settings)
+    cohorts = Cohorts(world, settings)
     weights, whole = await start(world, split)
     back = await world.server.compute(begin, whole, split=split, back=True)
     for _ in range(settings.rounds):
-        cohort, box = await world.sample(settings.cohort), world.mailbox()
+        cohort, box = await cohorts.ask(), world.mailbox()
         offer = await courier.offer(weights)
         total = max(1, sum(device.samples for device in cohort))
         shares = {device: share(split, device, total) for device in cohort}
         taken = {device: sizes(own.plan, device.samples) for device, own in shares.items()}
         due = {device: len(own) for device, own in taken.items()}
         serving = world.spawn(serve(world, back, (box, split), due))
-        fronts = await world.gather(
+        fronts = await cohorts.gather(
             {device: client(world, device, offer.to(device), (box, own)) for device, own in shares.items()}
         )
         back, samples = await serving, tuple(sum(taken[device]) for device in fronts)
         if sum(samples):
             weights = await world.server.compute(average, samples, *fronts.values())
         del fronts, serving, offer
-        world.report(weights, await world.server.compute(end, back))
+        world.report(weights, await world.server.compute(end, back), **cohorts.metrics)

@@ -6,7 +6,7 @@ With nothing cut a round is FedAvg's, verb by verb.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -18,12 +18,17 @@ from emulator.learning.picking import Picking, changed, pick, untouched
 from emulator.learning.sgd import Problem, train
 from emulator.learning.submodel import Submodel, carve, layers, recover, shape_of
 from emulator.protocols.local_training import local_sgd
+from emulator.protocols.policies.cohorts import Cohorts
+from emulator.protocols.policies.figures import OnDevices, whole
 from emulator.protocols.settings import LocalTraining
 from emulator.protocols.verbs import Node, Value, World
 
 
 class PartialTraining(LocalTraining):
     """FedAvg's settings, and how sub-networks travel and are averaged. ``aggregation`` H and P: see ``PartialRounds``."""
+
+    whole_work: ClassVar[str | None] = "stragglers train a part of the model instead"
+    no_figures: ClassVar[str | None] = None
 
     aggregation: Literal["H", "P"] = Field(
         default="P", description="H: recovered models weigh by trained neurons; P: each parameter by who trained it"
@@ -61,16 +66,21 @@ class PartialRounds:
     def __init__(self, world: World, problem: Problem, settings: PartialTraining, picking: Picking) -> None:
         self.world, self.model, self.settings, self.picking = world, problem.model, settings, picking
         self.sgd = local_sgd(problem, settings)
+        self.cohorts = Cohorts(world, settings, figures=OnDevices(world, problem, settings.sampling))
         self.slowness: dict[
             Node, float
         ] = {}  # seconds that devices trained in the last round, in parts of those predicted
         self._skips: dict[str, Value] = {}
         self._fresh: tuple[Value, Value] | None = None  # skip counters and gains of a device that never had a mask
 
+    async def ask(self, weights: Value) -> list[Node]:
+        """The round's devices."""
+        return await self.cohorts.ask(whole(self.world, weights))
+
     async def play(self, weights: Value, subs: Mapping[Node, Submodel], turn: int | None = None) -> Value:
         """A round: the new global weights. ``turn`` keys the draw of neurons; None: one draw a device for all rounds."""
         await self._begin(weights, subs)
-        trained = await self.world.gather({d: self.client(d, weights, sub, turn) for d, sub in subs.items()})
+        trained = await self.cohorts.gather({d: self.client(d, weights, sub, turn) for d, sub in subs.items()})
         self.slowness = {device: part.slowness for device, part in trained.items()}
         return await self._merged(weights, trained)
 
@@ -83,7 +93,9 @@ class PartialRounds:
         """One device's round: pick, download, train, upload."""
         world, kept, skips = self.world, {}, None
         if sub.whole:
-            here = await world.server.send(weights, to=device, kind="weights")
+            held = self.cohorts.held(device)  # it was asked ahead of the round
+            here = await world.server.send(weights, to=device, kind="weights") if held is None else held
+            del held
         else:
             assert self._fresh is not None
             skipped, seed = self._skips.get(device.name, self._fresh[0]), self._seed(device, turn)
@@ -91,6 +103,7 @@ class PartialRounds:
                 pick, skipped, self._fresh[1], seed, near=device, sub=sub, picking=self.picking
             )
             here = await self._portion(device, weights, kept, sub)
+        await self.cohorts.received(device, here)
         sgd, seed = self.sgd.part(device.completeness, device.samples), world.seed("batches", device.name, world.round)
         began, expected = world.now, device.predict(train, shape_of(sub), device.data, seed, sgd=sgd).seconds
         update = await device.compute(train, here, device.data, seed, sgd=sgd)
@@ -108,10 +121,11 @@ class PartialRounds:
         if self.settings.download == "sub":
             part = await server.compute(carve, weights, kept, near=device, model=self.model)
             return await server.send(part, to=device, kind="weights")
-        whole = server.send(weights, to=device, kind="weights")
+        held = self.cohorts.held(device)
+        all_of_it = server.send(weights, to=device, kind="weights") if held is None else held
         mask = await server.compute(tell, kept, near=device, sub=sub)
         there = await device.compute(told, server.send(mask, to=device, kind="mask"), sub=sub)
-        return await device.compute(carve, whole, there, model=self.model)
+        return await device.compute(carve, all_of_it, there, model=self.model)
 
     async def _merged(self, weights: Value, trained: Mapping[Node, Trained]) -> Value:
         """The new global weights; those that were, where nobody has any sample."""

@@ -47,6 +47,11 @@ class Replaying(OwnFronts):
         """Whether decisions look at the validation split."""
         return self.replay_period == "adaptive"
 
+    @property
+    def decides_by(self) -> str:
+        """The setting for which decisions look at data."""
+        return "replay_period: got adaptive" if self.reads_validation else super().decides_by
+
 
 class Schedule:
     """Which rounds are update rounds, counted from 0. ``period`` holds from now on."""

@@ -10,7 +10,7 @@ variate and take the mean; devices without data are left out. ``weighting: sampl
 Yu et al. (ADP, arXiv 2106.06921), which wraps this protocol.
 """
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -18,12 +18,16 @@ from emulator.learning.aggregation import average
 from emulator.learning.drift import Controlled, controlled, no_control, scaffold_step
 from emulator.learning.sgd import Problem
 from emulator.protocols.local_training import local_sgd, sparsity, start
+from emulator.protocols.policies.cohorts import Cohorts
+from emulator.protocols.policies.figures import OnDevices, whole
 from emulator.protocols.settings import PrunedTraining
 from emulator.protocols.verbs import Node, Value, World
 
 
 class ScaffoldSettings(PrunedTraining):
     """FedAvg's settings and those of Algorithm 1."""
+
+    no_figures: ClassVar[str | None] = None
 
     option: Literal[1, 2] = Field(default=2, description="how c_i is renewed: 1 gradient at x, 2 mean along the way")
     server_learning_rate: float = Field(default=1.0, gt=0, description="eta_g, the server's step size")
@@ -42,12 +46,14 @@ class ScaffoldSettings(PrunedTraining):
 
 
 async def client(
-    world: World, device: Node, state: tuple[Value, Value, tuple[Value, ...]], how: Controlled
+    cohorts: Cohorts, device: Node, state: tuple[Value, Value, tuple[Value, ...]], how: Controlled
 ) -> tuple[Value, Value, Value]:
     """Lines 5 to 14. ``state``: x, c and the device's c_i. Gives y_i and the change of c_i there, and c_i, which stays here."""
-    weights, control, own = state
-    down = world.server.send(weights, to=device, kind="weights")
+    (weights, control, own), world = state, cohorts.world
+    held = cohorts.held(device)  # it was asked ahead of the round
+    down = world.server.send(weights, to=device, kind="weights") if held is None else held
     beside = world.server.send(control, to=device, kind="weights")
+    await cohorts.received(device, down)
     seed = world.seed("batches", device.name, world.round)
     sgd = how.sgd.part(device.completeness, device.samples)
     trained, kept, change = await device.compute(
@@ -63,13 +69,14 @@ async def client(
 async def scaffold(world: World, problem: Problem, settings: ScaffoldSettings) -> None:
     """Algorithm 1."""
     how = Controlled(local_sgd(problem, settings), settings.option)
-    weights = await start(world, problem)
+    weights, figures = await start(world, problem), OnDevices(world, problem, settings.sampling)
+    cohorts = Cohorts(world, settings, figures=figures)
     control = await world.server.compute(no_control, weights, model=problem.model)
     known, holders = dict[Node, Value](), sum(device.samples > 0 for device in world.devices)
     for _ in range(settings.rounds):
-        cohort = [device for device in await world.sample(settings.cohort) if device.samples]
-        done = await world.gather(
-            {d: client(world, d, (weights, control, (known[d],) if d in known else ()), how) for d in cohort}
+        cohort = [device for device in await cohorts.ask(whole(world, weights)) if device.samples]
+        done = await cohorts.gather(
+            {d: client(cohorts, d, (weights, control, (known[d],) if d in known else ()), how) for d in cohort}
         )
         if done:
             alike = (1,) * len(done)
@@ -82,4 +89,4 @@ async def scaffold(world: World, problem: Problem, settings: ScaffoldSettings) -
             del mean, change
         seen = await sparsity(world, how.sgd, [update for update, _, _ in done.values()])
         del done
-        world.report(weights, **seen)
+        world.report(weights, **seen, **cohorts.metrics)

@@ -1,36 +1,20 @@
 """Settings that several protocols share. Each protocol file derives its own; a scenario's ``protocol:`` block is one."""
 
 from collections.abc import Iterator
-from typing import Self
+from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from emulator.learning.codecs import CodecSettings
 from emulator.learning.codecs.settings import PlainCodec
 from emulator.learning.models import ModelSpec
+from emulator.protocols.base import Settings
+from emulator.protocols.round_settings import RoundSettings
 
 PLAIN = PlainCodec(codec="fp32")
 
 
-class Settings(BaseModel):
-    """Frozen, closed, finite: an unknown key, a NaN or a change after the start is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
-
-    @property
-    def reads_validation(self) -> bool:
-        """Whether the protocol's decisions look at the validation split."""
-        return False
-
-
-class RoundSettings(Settings):
-    """What every synchronous protocol needs."""
-
-    rounds: int = Field(ge=1, description="number of rounds (upper bound when a stop is set)")
-    cohort: int = Field(ge=1, description="devices sampled per round, without replacement")
-
-
-class LocalTraining(RoundSettings):
+class LocalWork(Settings):
     """Local minibatch SGD on the device: ``local_epochs`` passes over the local data, or ``local_steps`` minibatches."""
 
     local_epochs: int | None = Field(default=None, ge=1, description="passes over the local data (default 1)")
@@ -47,8 +31,12 @@ class LocalTraining(RoundSettings):
         return self
 
 
-class CodedTraining(LocalTraining):
-    """Local training whose weights and updates may be coded on their way (``courier.py``)."""
+class LocalTraining(LocalWork, RoundSettings):
+    """Local minibatch SGD in rounds."""
+
+
+class CodedWork(LocalWork):
+    """Local work whose weights and updates may be coded on their way (``courier.py``)."""
 
     weights_codec: CodecSettings = Field(default=PLAIN, description="codec of weights on their way to those that train")
     update_codec: CodecSettings = Field(
@@ -65,7 +53,15 @@ class CodedTraining(LocalTraining):
         return self
 
 
-class CutTraining(CodedTraining):
+class CodedTraining(CodedWork, LocalTraining):
+    """The same in rounds."""
+
+    whole_work: ClassVar[str | None] = None
+    foresees: ClassVar[bool] = True
+    no_figures: ClassVar[str | None] = None
+
+
+class CutWork(CodedWork):
     """Training of a model that is cut between devices and server."""
 
     @property
@@ -76,6 +72,14 @@ class CutTraining(CodedTraining):
     def wrong_at(self, model: ModelSpec, cut: int) -> Iterator[str]:
         """What is wrong with these settings for a model at a cut, as ``key.path: got X; expected Y``."""
         yield from ()
+
+
+class CutTraining(CutWork, CodedTraining):
+    """The same in rounds."""
+
+    whole_work: ClassVar[str | None] = "both ends count minibatches"
+    foresees: ClassVar[bool] = False
+    no_figures: ClassVar[str | None] = RoundSettings.no_figures
 
 
 class PrunedTraining(LocalTraining):

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from emulator.learning.split import Split, back, resume, sizes
 from emulator.learning.split_ahead import begin_ahead, end_ahead, forward, update
-from emulator.protocols.split_training import SplitTraining
+from emulator.protocols.split_training import SplitTraining, upward
 from emulator.protocols.verbs import Mailbox, Node, Value, World
 
 
@@ -47,9 +47,9 @@ class Counter:
         self._early: dict[tuple[int, int], Batch] = {}  # those that have overtaken another on the air wait here
         self._due = Counting[int]()  # by rank: the next number
 
-    async def ask(self, device: Node, smashed: Value, labels: Value, which: tuple[int, int, int]) -> Value:
+    async def ask(self, device: Node, sent: tuple[Value, Value], which: tuple[int, int, int]) -> Value:
         """The cut gradient, on the device, of a minibatch on its way to the server. ``which``: seed, number and rank."""
-        batch = Batch(await smashed, await labels, *which, self.world.mailbox())
+        batch = Batch(await sent[0], await sent[1], *which, self.world.mailbox())
         self._box.put(batch)
         return await self.world.server.send(await batch.reply.get(), to=device, kind="cut_gradient")
 
@@ -109,9 +109,8 @@ async def train_ahead(device: Node, weights: Value, course: Course) -> Value:
             smashed, labels, seen, waiting = await device.compute(
                 forward, mine, seen, device.data, seed, number, split=split, size=size
             )
-            up = device.send(smashed, to=counter.world.server, kind="smashed")
-            names = device.send(labels, to=counter.world.server, kind="labels")
-            under.append((waiting, counter.world.spawn(counter.ask(device, up, names, (seed, number, course.rank)))))
+            sent = upward(counter.world, device, smashed, labels)
+            under.append((waiting, counter.world.spawn(counter.ask(device, sent, (seed, number, course.rank)))))
         while under:
             mine = await _answered(device, mine, under.popleft(), split)
     finally:

@@ -5,8 +5,12 @@ paper's centralised mode; devices have no link of their own). One round is one t
 
 Not in the paper: groups with cuts of their own. Blocks change sides between turns; the server's velocity of a block that is
 away waits for it, as the device's stays on the device. A device that is lost in its turn takes the turn with it: the next one
-goes on from both halves as they were before.
+goes on from typing import ClassVar
+
+from both halves as they were before.
 """
+
+from typing import ClassVar
 
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end
@@ -21,11 +25,15 @@ from emulator.protocols.verbs import Node, Value, World
 class SplitLearningSettings(PipelinedTraining):
     """Settings of sequential split learning: those of split training, and how many minibatches are under way."""
 
+    whole_rounds: ClassVar[str | None] = "devices take turns, and each goes on from the one before"
+    own_sampling: ClassVar[str | None] = "turns are drawn from the whole fleet"
+
 
 async def take_turn(world: World, device: Node, parts: tuple[Offer, Value], split: Split) -> tuple[Value, Value]:
     """One device's turn: gives the front's weights and the back, both at the server."""
     errand = parts[0].to(device)
-    mine, back = await minibatches(world, device, await received(device, errand, split), parts[1], split)
+    which = (split, world.seed("batches", device.name, world.round))
+    mine, back = await minibatches(world, device, (await received(device, errand, split), parts[1]), which)
     return await errand.bring(await device.compute(end, mine), kind="weights"), back
 
 

@@ -10,18 +10,25 @@ from emulator.learning.shards import Plan
 from emulator.learning.split import Split, back, begin, end, front, halves, resume, sizes
 from emulator.protocols.courier import Errand, Offer
 from emulator.protocols.local_training import start as initial
-from emulator.protocols.settings import PLAIN, CutTraining
+from emulator.protocols.policies.cohorts import Watch
+from emulator.protocols.settings import PLAIN, CutTraining, CutWork
 from emulator.protocols.verbs import Node, Value, World
 
+Halves = tuple[Value, Value]
 
-class SplitTraining(CutTraining):
+
+class SplitWork(CutWork):
     """Split training: minibatches as in local training, and how what crosses the cut is coded."""
 
     smashed: CodecSettings = Field(default=PLAIN, description="codec of the smashed data")
     cut_gradient: CodecSettings = Field(default=PLAIN, description="codec of the cut gradient")
 
 
-class OneWay(SplitTraining):
+class SplitTraining(SplitWork, CutTraining):
+    """The same in rounds."""
+
+
+class OneWayWork(SplitWork):
     """Split training without a cut gradient. Raises ValueError where a codec for it is given."""
 
     @model_validator(mode="after")
@@ -31,7 +38,11 @@ class OneWay(SplitTraining):
         return self
 
 
-class OwnFronts(OneWay):
+class OneWay(OneWayWork, SplitTraining):
+    """The same in rounds."""
+
+
+class OwnFrontsWork(OneWayWork):
     """One-way training whose fronts stay on their devices. Raises ValueError where codecs for their traffic are given."""
 
     @model_validator(mode="after")
@@ -42,7 +53,11 @@ class OwnFronts(OneWay):
         return self
 
 
-def split_of(problem: Problem, settings: SplitTraining) -> Split:
+class OwnFronts(OwnFrontsWork, OneWay):
+    """The same in rounds."""
+
+
+def split_of(problem: Problem, settings: SplitWork) -> Split:
     """The steps' settings, from a scenario's."""
     plan = Plan(settings.batch_size, settings.local_epochs or 1, settings.local_steps)
     return Split(
@@ -64,10 +79,26 @@ async def received(device: Node, errand: Errand, split: Split) -> Value:
     return await device.compute(begin, weights, split=split, back=False)
 
 
-async def minibatches(world: World, device: Node, mine: Value, theirs: Value, split: Split) -> tuple[Value, Value]:
-    """A device's minibatches one after another; gives both halves, each where it was."""
-    seed = world.seed("batches", device.name, world.round)
+def upward(world: World, device: Node, smashed: Value, labels: Value) -> tuple[Value, Value]:
+    """A minibatch on its way to the server: smashed data, and the labels that ride with them."""
+    return (
+        device.send(smashed, to=world.server, kind="smashed"),
+        device.send(labels, to=world.server, kind="labels"),
+    )
+
+
+async def minibatches(
+    world: World, device: Node, parts: Halves, which: tuple[Split, int], watch: Watch | None = None
+) -> Halves:
+    """A device's minibatches, in the order of a seed, one after another, those for which there is time.
+
+    Gives both halves, each where it was.
+    """
+    (mine, theirs), (split, seed) = parts, which
+    del parts
     for number, size in enumerate(sizes(split.plan, device.samples)):
+        if watch is not None and watch.over():
+            break
         mine, theirs = await minibatch(world, device, (mine, theirs), split, (seed, number, size))
     return mine, theirs
 
@@ -78,10 +109,9 @@ async def minibatch(
     """Forward on the device, forward and backward at the server, backward on the device."""
     (mine, theirs), (seed, number, size) = parts, which
     smashed, labels, waiting = await device.compute(front, mine, device.data, seed, number, split=split, size=size)
-    up = device.send(smashed, to=world.server, kind="smashed")
-    names = device.send(labels, to=world.server, kind="labels")
+    sent = upward(world, device, smashed, labels)
     del smashed, labels  # sent is gone
-    theirs, gradient = await world.server.compute(back, theirs, up, names, seed, number, near=device, split=split)
+    theirs, gradient = await world.server.compute(back, theirs, *sent, seed, number, near=device, split=split)
     down = world.server.send(gradient, to=device, kind="cut_gradient")
     return await device.compute(resume, waiting, down), theirs
 
@@ -90,6 +120,7 @@ async def round_of(world: World, device: Node, parts: tuple[Offer, Value], split
     """A device's round with a back of its own at the server: gives both halves' weights, at the server."""
     errand = parts[0].to(device)
     theirs = await world.server.compute(begin, parts[1], near=device, split=split, back=True)
-    mine, theirs = await minibatches(world, device, await received(device, errand, split), theirs, split)
+    watch, which = errand.watch(), (split, world.seed("batches", device.name, *parts[0].names))
+    mine, theirs = await minibatches(world, device, (await received(device, errand, split), theirs), which, watch)
     update = await errand.bring(await device.compute(end, mine))
     return update, await world.server.compute(end, theirs, near=device)

@@ -6,9 +6,15 @@ are averaged (by the paper's fed server, here the server) and so are the backs, 
 Not in the paper: groups with cuts of their own; each tensor is then averaged over all devices, in whichever half it was.
 """
 
+from typing import ClassVar, Self
+
+from pydantic import model_validator
+
 from emulator.learning.sgd import Problem
 from emulator.learning.split import Split, begin, end
 from emulator.protocols.courier import Courier, Offer
+from emulator.protocols.policies.cohorts import Cohorts
+from emulator.protocols.policies.settings import Deadline
 from emulator.protocols.split_counter import Counter, Course, PipelinedTraining, train_alone
 from emulator.protocols.split_cuts import at_cut, at_cuts, averaged
 from emulator.protocols.split_training import round_of, split_of, start
@@ -17,6 +23,17 @@ from emulator.protocols.verbs import Node, Value, World
 
 class SplitFedV1Settings(PipelinedTraining):
     """Settings of SplitFed v1: those of split training, and how many minibatches of a device are under way."""
+
+    whole_work: ClassVar[str | None] = None
+
+    @model_validator(mode="after")
+    def _one_at_a_time(self) -> Self:
+        if self.pipeline > 1 and isinstance(self.ending, Deadline) and self.ending.late == "partial":
+            raise ValueError(
+                f"ending.late: got partial with pipeline {self.pipeline}; expected cut off, or pipeline 1, as minibatches "
+                "under way would be lost"
+            )
+        return self
 
 
 async def round_ahead(
@@ -33,13 +50,14 @@ async def round_ahead(
 
 async def splitfed_v1(world: World, problem: Problem, settings: SplitFedV1Settings) -> None:
     """Algorithm 1."""
-    split, courier = split_of(problem, settings), Courier(world, settings)
+    split, cohorts = split_of(problem, settings), Cohorts(world, settings)
+    courier = Courier(world, settings, cohorts)
     front, back = await start(world, split)
     for _ in range(settings.rounds):
-        cohort = await world.sample(settings.cohort)
+        cohort = await cohorts.ask()
         halves = await at_cuts(world, (front, back), split, cohort)
         parts = {cut: (await courier.offer(mine), theirs) for cut, (mine, theirs) in halves.items()}
-        trained = await world.gather(
+        trained = await cohorts.gather(
             {
                 device: round_of(world, device, parts[device.cut], at_cut(split, device.cut))
                 if settings.pipeline == 1
@@ -50,4 +68,4 @@ async def splitfed_v1(world: World, problem: Problem, settings: SplitFedV1Settin
         if any(device.samples for device in trained):
             front, back = await averaged(world, trained, split)
         del trained, parts, halves
-        world.report(front, back)
+        world.report(front, back, **cohorts.metrics)

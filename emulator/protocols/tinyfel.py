@@ -11,8 +11,9 @@ from emulator.learning.aggregation import average
 from emulator.learning.models import summary
 from emulator.learning.sgd import LocalSGD, Problem, train
 from emulator.learning.suffix import average_layers, joined, layers, train_suffix
-from emulator.protocols.assigning import Share, TinyFELSettings, assign
+from emulator.protocols.assigning import Share, assign
 from emulator.protocols.local_training import local_sgd, start
+from emulator.protocols.tinyfel_settings import TinyFELSettings
 from emulator.protocols.verbs import Node, Value, World
 
 __all__ = ["TinyFELSettings", "tinyfel"]

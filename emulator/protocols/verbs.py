@@ -1,11 +1,15 @@
 """What a protocol may use, as types: the world, its nodes and their two verbs."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
 Value = Any  # a handle: shapes and bytes are known, its data come later
+
+
+class Unmet(ValueError):
+    """What the user's settings ask for cannot be met, as the world is now: ``protocol.key: got X; what is missing``."""
 
 
 class Predicted(Protocol):
@@ -18,6 +22,25 @@ class Predicted(Protocol):
     @property
     def peak_bytes(self) -> int:
         """Memory, inputs included."""
+
+
+class Until(NamedTuple):
+    """Work in pieces that may end early: at virtual second ``time_s`` those that are done count, and the rest never happens.
+
+    ``pieces``: how many there are; ``first(n)``: the step's settings for the first n of them, which change no shape.
+    """
+
+    time_s: float
+    pieces: int
+    first: Callable[[int], dict[str, Any]]
+
+
+class Work(Awaitable[Any], Protocol):
+    """A compute under way."""
+
+    @property
+    def pieces(self) -> int | None:
+        """How many pieces were done, once it is awaited; None without ``until``."""
 
 
 class Connection(Protocol):
@@ -38,6 +61,10 @@ class Connection(Protocol):
     @property
     def link(self) -> str:
         """Its cell's name; empty for a link of its own."""
+
+    @property
+    def wires(self) -> tuple[Any, Any]:
+        """Down and up: bytes on the air for a payload, and seconds before the first bit (``network/framing.py``)."""
 
     @property
     def signal(self) -> Any:
@@ -67,8 +94,13 @@ class Node(Protocol):
         """Share of its local work that the device does in this round."""
 
     def compute(
-        self, step: Callable[..., Any], *inputs: Any, near: "Node | None" = None, **settings: Any
-    ) -> Awaitable[Any]:
+        self,
+        step: Callable[..., Any],
+        *inputs: Any,
+        near: "Node | None" = None,
+        until: Until | None = None,
+        **settings: Any,
+    ) -> Work:
         """Real tensor work here, and virtual seconds from its measured cost."""
 
     def send(self, value: Value, *, to: Any, kind: str, bandwidth_hz: float | None = None) -> Awaitable[Value]:
@@ -123,8 +155,8 @@ class World(Protocol):
     def seed(self, *names: str | int) -> int:
         """A seed keyed by who and what."""
 
-    async def sample(self, count: int) -> Sequence[Node]:
-        """Devices drawn for this round."""
+    async def sample(self, count: int, *, busy: Collection[Node] | None = None) -> Sequence[Node]:
+        """Devices drawn for this round; with ``busy``, one of several draws in it, among those that are not busy."""
 
     def gather(
         self, clients: Mapping[K, Coroutine[Any, Any, V]], *, first: int | None = None, within_s: float | None = None
@@ -139,6 +171,9 @@ class World(Protocol):
 
     def mailbox(self) -> "Mailbox":
         """A queue between clients and a server loop."""
+
+    def took_part(self, asked: Iterable[Node], finished: Mapping[Node, float]) -> None:
+        """Devices asked in this round, and those whose work was kept, with seconds; of gathered ones the records know."""
 
     def report(self, *weights: Value, **metrics: Value) -> None:
         """End the round with these weights, whole or in parts, and with figures: plain numbers, or values of one number."""

@@ -20,8 +20,8 @@ from emulator.protocols.ecofed import EcoFedSettings, ecofed
 from emulator.protocols.fedadam import FedAdamSettings, fedadam
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.fednova import FedNovaSettings, fednova
+from emulator.protocols.round_settings import RoundSettings
 from emulator.protocols.scaffold import ScaffoldSettings, scaffold
-from emulator.protocols.settings import RoundSettings
 from emulator.protocols.tinyfel import TinyFELSettings, tinyfel
 from tests.ray_worlds import RAY, afresh, fleet_of, on_ray, played_on, same
 from tests.world.protocols import Deadline, Marked, Quiet, asynchronous, deadline, failing, mortal, reading

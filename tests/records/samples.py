@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.records import Header
+from emulator.roll import Member
 from emulator.rows import Decision, Event, Round
 
 S = 1_000_000_000  # nanoseconds
@@ -79,7 +80,9 @@ def header(target: float | None = 0.75) -> Header:
     versions: dict[str, str | None] = dict.fromkeys(("version", "commit", "python", "torch", "ray", "cpu"), "x")
     return Header(
         "tiny", "fedavg", 7, "inline", 2, "name: tiny\n", "0123456789abcdef" * 4, target, False,
-        {"slow": "home", "fast": "home"}, {"seed": 7, "devices": [{"count": 2, "cell": None}]},
+        {"slow": "home", "fast": "home"},
+        (Member("slow", "board", "home", 10), Member("fast", "phone", None, 30)),
+        {"seed": 7, "devices": [{"count": 2, "cell": None}]},
         versions | {"numpy": "x", "instruction_set": "x"},
     )  # fmt: skip
 

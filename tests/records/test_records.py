@@ -19,7 +19,7 @@ KEYS = (
     "events_sha256 scenario_sha256 uplink_bytes downlink_bytes bytes_by_kind device_flops server_flops "
     "device_peak_memory_bytes device_energy_j time_to_accuracy_s validation_accuracy devices_lost ops ops_skipped "
     "ray_calls schema_version version commit python torch ray cpu "
-    "overhead_bytes numpy instruction_set status stop_accuracy_ignored energy_by_kind"
+    "overhead_bytes numpy instruction_set status stop_accuracy_ignored energy_by_kind accuracy_by_label"
 )
 OUTCOME = Outcome("stopped: accuracy", 4 * S, 2, "f" * 64, 1, 9, 3, 0, SECOND.joules)
 MESSAGES: list[Message] = [*EVENTS[:7], READ, FIRST, *EVENTS[7:], STOP, SECOND, OUTCOME]
@@ -36,7 +36,8 @@ def test_every_file_is_there(tmp_path: Path) -> None:
     tiny(tmp_path, MESSAGES).close(1.5)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {
-        "scenario.yaml", "rounds.csv", "events.parquet", "decisions.jsonl", "summary.json", "trace.json", "tensorboard"
+        "scenario.yaml", "rounds.csv", "events.parquet", "decisions.jsonl", "summary.json", "trace.json", "tensorboard",
+        "devices.csv",
     }  # fmt: skip
     assert lines(tmp_path / "scenario.yaml") == ["name: tiny"]
 
@@ -59,6 +60,16 @@ def test_summary(tmp_path: Path) -> None:
     )
     assert found["device_energy_j"] == 5.75
     assert found["energy_by_kind"] == {"idle": 1.5, "compute": 3.5, "send": 0.5, "receive": 0.25}
+
+
+def test_what_became_of_every_device(tmp_path: Path) -> None:
+    # Asked twice each; "slow" finished round 1 (3 s), "fast" both (1.5 and 0.25 s); round 1 is the last with accuracies.
+    tiny(tmp_path, MESSAGES).close(1.0)
+    assert lines(tmp_path / "devices.csv") == [
+        "device,profile,cell,samples,asked,finished,finished_s,accuracy",
+        "slow,board,home,10,2,1,3.0,0.3",
+        "fast,phone,,30,2,2,1.75,0.7",
+    ]
 
 
 def test_energy_of_a_run_that_was_cut_short_or_tells_none(tmp_path: Path) -> None:

@@ -49,3 +49,34 @@ def test_shipped(name: str, devices: int) -> None:
     scenario = read_scenario(name)
     assert scenario.protocol_name == "elfish"
     assert len(draw_fleet(scenario)) == devices
+
+
+PACE = {"pace_s: 2.0": "pace_s: got 2.0; expected none", "slowest: 1": "slowest: got 1; expected none",
+        "threshold: 1.5": "threshold: got 1.5; expected 1.25, the default",
+        "pace_counts: both": "pace_counts: got both; expected upload, the default",
+        "smoothing: 1.0": "smoothing: got 1.0; expected 0.5, the default",
+        "tolerance: 0.1": "tolerance: got 0.1; expected 0.05, the default"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["heterofl", "fjord"])
+@pytest.mark.parametrize("given", PACE)
+def test_a_pace_that_decides_nothing_is_refused(
+    name: str, given: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "drawn.yaml"
+    block = f"{{name: {name}, assignment: drawn, {given}, rounds: 2, cohort: 3, learning_rate: 0.1}}"
+    file.write_text(swapped(FEDAVG, block))
+    assert main(["check", str(file)]) == 2
+    assert f"{PACE[given]}, as it has no effect with assignment: drawn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["name: heterofl, assignment: drawn", "name: fjord, assignment: drawn", "name: elfish, selection: fixed"],
+)
+def test_resolved_with_all_defaults_written_out_it_reads_again(settings: str, tmp_path: Path) -> None:
+    file, again = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    file.write_text(swapped(FEDAVG, f"{{{settings}, rounds: 2, cohort: 3, learning_rate: 0.1}}"))
+    scenario = read_scenario(str(file))
+    again.write_text(scenario.to_yaml())
+    assert read_scenario(str(again)) == scenario

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from emulator.devices.profile_file import load_profile, profile_names
 from emulator.learning.models import ModelSpec
 from emulator.reading import ScenarioError, read_scenario
-from emulator.scenario import Scenario, build, scenarios_folder
+from emulator.scenario import Scenario, build, shipped_files
 from emulator.yaml_text import load
 from tests.scenario import worlds
 
-SHIPPED = sorted(path.stem for path in scenarios_folder().glob("*.yaml"))
+SHIPPED = sorted(path.stem for path in shipped_files())
 
 
 def test_units_become_si() -> None:
@@ -72,6 +72,7 @@ def test_every_default_is_written_out() -> None:
         "name": "fedavg", "rounds": 2, "cohort": 3, "local_epochs": None, "local_steps": None, "batch_size": 16,
         "learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0, "prune_threshold": 0.0,
         "weights_codec": {"codec": "fp32"}, "update_codec": {"codec": "fp32"}, "error_feedback": False,
+        "sampling": {"name": "random"}, "ending": {"name": "all"},
     }  # fmt: skip
     assert resolved["network"]["backhaul"] == {"rate": "100 Mbit/s", "latency": "5 ms", "jitter": "0 s"}
 
@@ -82,7 +83,8 @@ def test_shipped_scenarios_read_back_equal(name: str, tmp_path: Path) -> None:
     again = tmp_path / "again.yaml"
     again.write_text(scenario.to_yaml())
     assert read_scenario(str(again)) == scenario
-    assert (scenarios_folder() / f"{name}.yaml").read_text().startswith("# ")
+    file = next(path for path in shipped_files() if path.stem == name)
+    assert file.read_text().startswith("# ")
 
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,8}", fullmatch=True) | st.sampled_from(["1e5", "0o7", "null", "yes"])

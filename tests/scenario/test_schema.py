@@ -7,13 +7,13 @@ import jsonschema
 import pytest
 
 from emulator.reading import read_scenario
-from emulator.scenario import scenarios_folder
+from emulator.scenario import shipped_files
 from emulator.schema import known_keys, schema
 from emulator.yaml_text import load
 from tests.scenario import worlds
 from tests.scenario.test_broken import CASES
 
-SHIPPED = sorted(scenarios_folder().glob("*.yaml"))
+SHIPPED = shipped_files()
 # What a schema cannot tell: two keys together, sizes of data sets, values beyond JSON, what is wrong as YAML only.
 BEYOND = {
     "unknown cell", "cell without cells", "zero rate", "stop at zero", "endless rate", "an exponent that fills memory",

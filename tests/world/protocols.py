@@ -10,7 +10,8 @@ from emulator.learning.aggregation import average
 from emulator.learning.evaluation import initial_weights
 from emulator.learning.sgd import LocalSGD, Problem, train
 from emulator.learning.shards import Plan
-from emulator.protocols.settings import RoundSettings, Settings
+from emulator.protocols.base import Settings
+from emulator.protocols.round_settings import RoundSettings
 
 Weights = dict[str, torch.Tensor]
 

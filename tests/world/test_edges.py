@@ -1,5 +1,6 @@
 """Edge servers and assigned bands, as protocols see them: by hand, and HierFAVG beside FedAvg."""
 
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -8,6 +9,8 @@ import torch
 
 from actors.inline import Inline
 from emulator.blueprint import Blueprint, build_world
+from emulator.devices.condition import Condition
+from emulator.devices.intervals import Intervals
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.hierfavg import HierFavgSettings, hierfavg
 from emulator.tasks import ProtocolError, Task
@@ -22,6 +25,7 @@ from tests.world.protocols import Quiet, double, square
 from tests.worlds import final_weights, fleet, plan, play, profile, time_only
 
 COMMON: dict[str, Any] = {"rounds": 2, "cohort": 4, "learning_rate": 0.1, "batch_size": 16, "local_epochs": 1}
+GONE = Condition(Intervals(None, ((98, 99),)))
 SITES = (SitePlan("north", 4e6, 4e6, 20_000_000), SitePlan("south", 4e6, 4e6, 20_000_000))
 
 
@@ -72,6 +76,53 @@ def test_what_goes_where_and_when() -> None:
 def test_the_same_everywhere() -> None:
     blueprint = edged(hierfavg, HierFavgSettings(**COMMON, edge_rounds=2))
     assert play(blueprint).events == time_only(blueprint).events
+
+
+CODED: dict[str, Any] = {"update_codec": {"codec": "int8-signed"}, "error_feedback": True}
+
+
+def test_an_edge_that_nothing_came_to_sends_nothing() -> None:
+    """Exact: the south's devices go at 0.1 s, in the first round, and stay away until 2 s. Rounds of about half a second: its
+    edge is asked in the first one, whose new weights are the north's alone, and not in the second, to which nobody is there.
+    """
+    away = Condition(Intervals(None, ((0, 0.1), (2, 99))))
+    blueprint = replace(edged(hierfavg, HierFavgSettings(**COMMON)), conditions=(Condition(), away, Condition(), away))
+    played = play(blueprint)
+    sent = [(row.round, row.node) for row in played.transfers("update") if row.peer == "server"]
+    assert sent == [(1, "edge-north"), (2, "edge-north")]
+    assert play(blueprint).events == time_only(blueprint).events
+    north = plan(fedavg, FedAvgSettings(**{**COMMON, "cohort": 2}), fleet(4), samples=(40, 20, 30, 10))
+    alone = final_weights(replace(north, conditions=(Condition(), GONE, Condition(), GONE)))
+    found = final_weights(blueprint)
+    assert all(torch.allclose(found[name], alone[name], atol=1e-6) for name in alone)
+
+
+def test_an_edge_that_sends_nothing_keeps_what_its_coding_left_out() -> None:
+    """Exact: an edge encodes as often as it has something to send, and each time but the first with what was left out before:
+    three rounds, of which the south's devices miss the second (they go in its middle, and come back in time for the third).
+    """
+    rounds = time_only(edged(hierfavg, HierFavgSettings(**{**COMMON, "rounds": 3}, **CODED))).rounds
+    middle, end = ((rounds[1].start_ns + rounds[1].end_ns) / 2e9, rounds[1].end_ns / 1e9)
+    away = Condition(Intervals(None, ((0, middle), (end - 1e-3, 99))))
+    blueprint = replace(
+        edged(hierfavg, HierFavgSettings(**{**COMMON, "rounds": 3}, **CODED)),
+        conditions=(Condition(), away, Condition(), away),
+    )
+    played = play(blueprint)
+    coded = [row for row in played.events if row.node == "edge-south" and row.kind == "encode_with_feedback"]
+    assert [row.round for row in coded] == [1, 3]
+    assert coded[0].op in coded[1].inputs  # the residual, as the first round left it
+    assert played.events == time_only(blueprint).events
+
+
+def test_seconds_of_a_device_are_those_of_all_turns() -> None:
+    """Exact: twice w down at 16 and up at 8 Mbit/s, and the two trainings between."""
+    played = time_only(edged(hierfavg, HierFavgSettings(**{**COMMON, "rounds": 1}, edge_rounds=2)))
+    size = 4 * (64 * 128 + 128 + 128 * 10 + 10)
+    for name, seconds in zip(played.rounds[0].finished, played.rounds[0].device_seconds, strict=True):
+        trained = [row.end_ns - row.start_ns for row in played.events if row.node == name and row.verb == "compute"]
+        assert len(trained) == 2
+        assert seconds == pytest.approx(2 * size * 8 * (1 / 16e6 + 1 / 8e6) + sum(trained) / 1e9, abs=1e-8)
 
 
 def run(blueprint: Blueprint, main: Any) -> Any:

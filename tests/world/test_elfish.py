@@ -264,6 +264,13 @@ def test_without_stragglers_it_is_fedavg_to_the_bit(problem: Problem, settings: 
         ({"least_volume": 0.0}, "greater than 0"),
         ({"selection": "first"}, "round_robin"),
         ({"top_share": 1.0}, "less than 1"),
+        (
+            {"top_share": 0.2, "selection": "random"},
+            "top_share: got 0.2; expected 0.1, the default, as it has no effect with selection: random",
+        ),
+        ({"top_share": 0.2, "selection": "fixed"}, "no effect with selection: fixed"),
+        ({"skip_limit": 3, "selection": "round_robin"}, "skip_limit: got 3; expected none, as it has no effect with"),
+        ({"skip_limit": 3, "selection": "fixed"}, "skip_limit: got 3; expected none"),
     ],
 )
 def test_what_is_refused(settings: dict[str, Any], says: str) -> None:

@@ -86,7 +86,50 @@ def test_a_rate_that_prunes_nothing_changes_no_weight(by: str) -> None:
     rate = {"weight": 0.0001, "filter": 0.03}[by]
     found = play(world(pruning_rate=rate, prune_by=by, upload="kept", momentum=0.5))
     assert found.end.weights_sha256 == play(world(momentum=0.5)).end.weights_sha256
-    assert not any(event.bytes for event in found.transfers("mask"))
+    assert found.transfers("mask") == []
+
+
+def test_a_mask_rides_with_its_update() -> None:
+    """Exact: with 100 bytes of framing a message, one of them for update and mask."""
+    usual = world(samples=(40,), rounds=1, pruning_rate=0.5, upload="kept")
+    network = replace(usual.wiring.plan, message_bytes=100)
+    played = time_only(replace(usual, wiring=replace(usual.wiring, plan=network)))
+    found = {kind: [row.overhead_bytes for row in played.transfers(kind)] for kind in ("update", "mask")}
+    assert found == {"update": [100], "mask": [0]}
+
+
+# ---- when what is pruned is told -----------------------------------------------------------------------------------------
+
+
+def chosen(played: Played) -> list[int]:
+    """The rounds in which each device chose what to prune."""
+    return [event.round for event in played.events if event.kind == "choose"]
+
+
+@pytest.mark.parametrize("by", ["weight", "filter"])
+def test_an_only_minibatch_tells_what_to_prune_in_later_rounds(by: str) -> None:
+    """Exact: 16 samples are one minibatch. It goes unpruned in the device's first round, as nothing is known yet, and is pruned
+    from then on by what the last one told, as with ``first``; with 40 samples, three minibatches, each round prunes.
+    """
+    settings: dict[str, Any] = {"rounds": 3, "pruning_rate": 0.5, "prune_by": by, "momentum": 0.5}
+    only = play(world(samples=(16,), calibrate="every", **settings))
+    assert chosen(only) == [2, 3]
+    first = play(world(samples=(16,), calibrate="first", **settings))
+    assert (only.events, only.end.weights_sha256) == (first.events, first.end.weights_sha256)
+    assert chosen(time_only(world(samples=(40,), calibrate="every", **settings))) == [1, 2, 3]
+    assert chosen(time_only(world(samples=(16,), **settings))) == [1, 2, 3]
+    if by == "filter":
+        rows = [event for event in only.events if event.kind == "lean_front"]
+        assert rows[0].flops > rows[-1].flops
+
+
+def test_calibrating_every_only_minibatch_is_refused() -> None:
+    words = "calibrate: got every with local_steps 1; expected first or never"
+    for rates in ({"pruning_rate": 0.5}, {"pruning_rates": {"test": 0.5}}):
+        with pytest.raises(ValueError, match=words):
+            world(local_steps=1, calibrate="every", **rates)
+    world(local_steps=1, calibrate="every")  # nothing is pruned
+    world(local_steps=2, calibrate="every", pruning_rate=0.5)
 
 
 # ---- bytes (exact) -------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from emulator.devices.intervals import Intervals
 from emulator.devices.presence import Both, Markov
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.hierfavg import HierFavgSettings, hierfavg
-from emulator.protocols.settings import RoundSettings
+from emulator.protocols.round_settings import RoundSettings
 from emulator.rows import Round
 from emulator.simulation import Simulation
 from emulator.tasks import DeviceLost, ProtocolError

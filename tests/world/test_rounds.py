@@ -3,16 +3,17 @@
 import gc
 from typing import Any
 
+import numpy as np
 import pytest
 
 from actors.inline import Inline
 from emulator.blueprint import Observation
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
-from emulator.protocols.settings import RoundSettings
+from emulator.protocols.round_settings import RoundSettings
 from emulator.simulation import Simulation
 from emulator.world import DecisionMissing
 from tests.world.protocols import Deadline, asynchronous, deadline, losing, reading
-from tests.worlds import Played, fleet, holdings, plan, play, time_only
+from tests.worlds import DIGITS, Played, fleet, holdings, plan, play, time_only
 
 FEDAVG = FedAvgSettings(rounds=30, cohort=4, learning_rate=0.1)
 
@@ -160,6 +161,16 @@ def test_evaluation_every_so_often_and_always_at_the_end() -> None:
     often = play(plan(fedavg, settings, fleet(3)))
     assert often.rounds[-1].accuracy == last.accuracy
     assert often.events == played.events  # looking costs no virtual time
+
+
+def test_accuracy_by_label_adds_up_to_accuracy() -> None:
+    last = play(plan(fedavg, FedAvgSettings(rounds=3, cohort=3, learning_rate=0.3), fleet(3))).rounds[-1]
+    counts = np.bincount(DIGITS.y_test, minlength=10)
+    assert last.per_label is not None
+    assert len(last.per_label) == 10
+    right = [share * count for share, count in zip(last.per_label, counts, strict=True) if share is not None]
+    assert last.accuracy == pytest.approx(sum(right) / counts.sum(), abs=1e-12)
+    assert len(set(last.per_label)) > 1
 
 
 @pytest.mark.parametrize("collector", [True, False])

@@ -133,6 +133,22 @@ def test_seconds_of_two_minibatches_under_way() -> None:
         assert ended(name, (32,), pipeline=2) == pytest.approx(16.64 + two + 33.28, abs=1e-5)
 
 
+def test_no_more_minibatches_on_the_air_than_may_be() -> None:
+    """Exact: with ``pipeline: 1`` a forward pass begins when all of the minibatch before is there, labels too.
+
+    Of a minibatch's 2,048 smashed entries 20 are kept: 88 bytes with the seed, fewer than the 128 of labels. On a shared
+    uplink the smashed data are there after 176 bytes, the labels after 216.
+    """
+    played = time_only(
+        world("local_loss", (48,), smashed={"codec": "dropout", "p": 0.99}, rounds=1, groups=fleet(1, flop_per_s=1e12))
+    )
+    names = played.transfers("labels")
+    passes = [row for row in played.events if row.kind == "front_local"]
+    assert [row.bytes + row.overhead_bytes for row in played.transfers("smashed")] == [88] * 3
+    assert [row.end_ns - row.start_ns for row in names[:2]] == [216_000] * 2
+    assert [row.start_ns for row in passes[1:]] == [row.end_ns for row in names[:2]]
+
+
 def served(events: list[Event]) -> list[str]:
     """Whose minibatches the server took, in order: the device whose forward pass made its input."""
     makers = {event.op: event.node for event in events if event.kind == "forward"}

@@ -18,7 +18,19 @@ CLOSE = 1e-14
 
 
 class Infeasible(ValueError):
-    """No assignment meets all constraints; the message says which one fails, and by how much."""
+    """No assignment meets all constraints; the message says which one fails, and by how much.
+
+    ``device``: the candidate, by its number, at which it fails most; None where that is nobody's more than others'.
+    """
+
+    def __init__(self, words: str, device: int | None = None) -> None:
+        super().__init__(words)
+        self.device = device
+
+    @property
+    def constraint(self) -> str:
+        """Which one: convergence requirement, memory caps, energy caps, bandwidth or latency."""
+        return str(self).partition(":")[0]
 
 
 @dataclass(frozen=True)
@@ -198,11 +210,15 @@ class Table:
             ("memory caps", self._fits_memory(), "under the memory caps"),
             ("energy caps", self.allowed, "under the memory and energy caps"),
         )
+        before: Floats | None = None
         for name, mask, words in stages:
-            most = float(np.where(mask, self.mass, 0.0).max(axis=1, initial=0.0).sum())
+            each = np.where(mask, self.mass, 0.0).max(axis=1, initial=0.0)
+            most = float(each.sum())
             if most < self.band.required * (1 - 1e-12):
                 short = self.band.required - most
                 raise Infeasible(
                     f"{name}: the sum of q_k u_k reaches {most:.6g} {words}; expected {self.band.required:.6g} or more: "
-                    f"{short:.3g} are missing"
+                    f"{short:.3g} are missing",
+                    None if before is None else int((before - each).argmax()),
                 )
+            before = each

@@ -13,6 +13,7 @@ import numpy as np
 
 from emulator.learning.assignment.admm import Admm, Menu, choose, total
 from emulator.learning.assignment.domain import Assignment, Candidate, Flags, Floats, Infeasible, Round, Table, Whole
+from emulator.learning.assignment.equal import equal, told
 
 CLOSE = 1e-12  # of a latency whose choices are known, relative
 ROUNDS = 50  # of polishing
@@ -54,9 +55,16 @@ def solve(candidates: tuple[Candidate, ...], band: Round, solver: Solver = Solve
     if found.latency_s > band.latest_s:
         late = found.latency_s - band.latest_s
         raise Infeasible(
-            f"latency: the least is {found.latency_s:.6g} s; expected {band.latest_s:.6g} s: {late:.3g} s too late"
+            f"latency: the least is {found.latency_s:.6g} s; expected {band.latest_s:.6g} s: {late:.3g} s too late",
+            _longest(table, found),
         )
     return found
+
+
+def _longest(table: Table, found: Assignment) -> int:
+    """Who computes longest."""
+    seconds = [0.0 if pick is None else table.seconds[row, pick] for row, pick in enumerate(found.choices)]
+    return int(np.argmax(seconds))
 
 
 def _largest(table: Table) -> Flags:
@@ -66,11 +74,13 @@ def _largest(table: Table) -> Flags:
 
 def _require_restricted(table: Table, solver: Solver) -> None:
     """Raises Infeasible where a baseline cannot meet the requirement."""
-    most = float(np.where(table.allowed, table.mass, 0.0).max(axis=1).sum())
+    each = np.where(table.allowed, table.mass, 0.0).max(axis=1)
+    most = float(each.sum())
     if most < table.band.required * (1 - 1e-12):
         raise Infeasible(
             f"convergence requirement: with ratio: {solver.ratio} the sum of q_k u_k reaches {most:.6g} under the caps; "
-            f"expected {table.band.required:.6g} or more: {table.band.required - most:.3g} are missing"
+            f"expected {table.band.required:.6g} or more: {table.band.required - most:.3g} are missing",
+            int((np.where(table.there, table.mass, 0.0).max(axis=1) - each).argmax()),
         )
 
 
@@ -98,59 +108,12 @@ def _at_least(allowed: Flags, ratio: Floats, level: float) -> Flags:
     return np.asarray(allowed & (ratio == wanted[:, None]))
 
 
-# ---- bandwidth in equal parts ------------------------------------------------------------------------------------------
-
-
-def _equal(table: Table, solver: Solver) -> Assignment:
-    """For each number of devices that take part, those of largest q u in time; the best number."""
-    can = int(table.allowed.any(axis=1).sum())
-    numbers = [can] if solver.selection == "all" else range(1, can + 1)
-    found = [one for number in numbers if (one := _equal_of(table, number, solver)) is not None]
-    if not found:
-        raise Infeasible(
-            f"bandwidth: equal parts of {table.band.bandwidth_hz:.6g} Hz meet the energy caps for no selection"
-        )
-    return min(found, key=lambda one: one.latency_s)
-
-
-def _equal_of(table: Table, number: int, solver: Solver) -> Assignment | None:
-    part = table.band.bandwidth_hz / number
-    seconds = table.seconds_on(np.full(len(table.candidates), part))
-    times = np.unique(seconds[np.isfinite(seconds)])
-    low, high = 0, len(times)
-    while low < high:
-        middle = (low + high) // 2
-        if _in_time(table, seconds, float(times[middle]), number) is None:
-            low = middle + 1
-        else:
-            high = middle
-    pick = _in_time(table, seconds, float(times[low]), number) if low < len(times) else None
-    if pick is None:
-        return None
-    taking = pick > 0
-    parts = np.where(taking & ~table.fixed[:, 0], part, 0.0)
-    latency = float(seconds[taking, pick[taking] - 1].max())
-    return Assignment(_told(pick), tuple(parts.tolist()), latency, (latency,))
-
-
-def _in_time(table: Table, seconds: Floats, latency_s: float, number: int) -> Whole | None:
-    """The ``number`` devices that do most by then; None where that is too little."""
-    mass = np.where(seconds <= latency_s, table.mass, -1.0)
-    most, option = mass.max(axis=1), mass.argmax(axis=1) + 1
-    first = np.argsort(-most, kind="stable")[:number]
-    if most[first].min() < 0 or most[first].sum() < table.band.required * (1 - 1e-12):
-        return None
-    pick = np.zeros(len(most), np.intp)
-    pick[first] = option[first]
-    return pick
-
-
 # ---- bandwidth as needed --------------------------------------------------------------------------------------------------
 
 
 def _solved(table: Table, solver: Solver) -> Assignment:
     if solver.bandwidth == "equal":
-        return _equal(table, solver)
+        return equal(table, everybody=solver.selection == "all")
     pick, latency = _start(table, solver)
     history, low = [latency], 0.0
     while latency - low > solver.accuracy * latency:
@@ -193,11 +156,13 @@ def _refuse_band(table: Table, solver: Solver) -> None:
     menu = _menu(table, 1e30, solver)
     pick = choose(menu, solver.admm)
     if pick is None:
-        raise Infeasible("energy caps: some device can meet them on no part of the band")
+        out = table.allowed.any(axis=1) & ~np.isfinite(table.bandwidths(1e30)).any(axis=1)
+        raise Infeasible("energy caps: some device can meet them on no part of the band", int(out.argmax()))
     needs = total(menu.cost, pick) * table.band.bandwidth_hz
     raise Infeasible(
         f"bandwidth: the energy caps need {needs:.6g} Hz however long a round takes; expected {table.band.bandwidth_hz:.6g} Hz "
-        f"or less: {needs - table.band.bandwidth_hz:.3g} Hz are missing"
+        f"or less: {needs - table.band.bandwidth_hz:.3g} Hz are missing",
+        int(menu.cost[np.arange(len(pick)), pick].argmax()),
     )
 
 
@@ -247,8 +212,4 @@ def _polished(table: Table, solver: Solver, pick: Whole, history: list[float]) -
         pick = other
         history.append(_latency(table, pick, history[-1]))
     parts = _needs(table, pick, history[-1])
-    return Assignment(_told(pick), tuple(parts.tolist()), history[-1], tuple(history))
-
-
-def _told(pick: Whole) -> tuple[int | None, ...]:
-    return tuple(None if option == 0 else int(option) - 1 for option in pick)
+    return Assignment(told(pick), tuple(parts.tolist()), history[-1], tuple(history))
