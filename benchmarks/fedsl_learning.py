@@ -116,7 +116,7 @@ KNOBS = (
         "fewer bits",
         "1 / (2^b - 1)^2 at b bits of a gradient",
         ((0, "plain"), *((_bits(bits), f"bits {bits}") for bits in (8, 4, 2))),
-        {0: "0: b = 32, 8, 4", _bits(2): "0.11: b = 2"},
+        {0: "b = 32, 8, 4", _bits(2): "b = 2"},
     ),
     Knob(
         "dropout",
