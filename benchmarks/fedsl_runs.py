@@ -28,7 +28,7 @@ from emulator.scenario import Scenario
 from emulator.simulation import Simulation
 
 ROOT = Path("results/studies/fedsl")
-SEEDS = tuple(range(21, 31))
+SEEDS = tuple(range(21, 26))
 TARGET = 0.8
 RATES = ("protocol.batch_size=10", "protocol.learning_rate=0.05")
 PLAIN = (
