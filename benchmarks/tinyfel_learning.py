@@ -190,12 +190,9 @@ def claims() -> dict[str, tuple[Interval, Verdict]]:
     """Words, paired differences (of slopes: from zero, downwards) and verdict."""
     warm = [[study()[Run(seed, first, warm=True)].last for seed in SEEDS] for first in (capped().first, 0)]
     equal = differences(*warm)
-    found: dict[str, tuple[Interval, Verdict]] = {
-        f"warm start, first block frozen: accuracy within {MARGIN:g} of the whole model": (equal, equal.within(MARGIN))
-    }
-    for words in TRENDS:
-        found[words] = (trend(words).slope, trend(words).verdict)
-    return found
+    slopes = {words: (trend(words).slope, trend(words).verdict) for words in TRENDS}
+    told = f"warm start, first block frozen: accuracy within {MARGIN:g} of the whole model"
+    return {told: (equal, equal.within(MARGIN)), **slopes}
 
 
 def figures(folder: Path) -> None:
