@@ -112,38 +112,75 @@ _SPLITFED = Paper(
     "Thapa, Chandra and Mahawaga Arachchige, Pathum Chamikara and Camtepe, Seyit and Sun, Lichao",
     "SplitFed: When Federated Learning Meets Split Learning", "AAAI", 2022, "2004.12088",
 )  # fmt: skip
-PAPERS |= {"splitfed_v1": _SPLITFED, "splitfed_v2": _SPLITFED    "fedasync": Paper(
-        "xie2019fedasync", _PREPRINT, "Xie, Cong and Koyejo, Sanmi and Gupta, Indranil",
-        "Asynchronous Federated Optimization", "arXiv", 2019, "1903.03934",
+PAPERS |= {"splitfed_v1": _SPLITFED, "splitfed_v2": _SPLITFED}
+PAPERS |= {
+    "fedasync": Paper(
+        "xie2019fedasync",
+        _PREPRINT,
+        "Xie, Cong and Koyejo, Sanmi and Gupta, Indranil",
+        "Asynchronous Federated Optimization",
+        "arXiv",
+        2019,
+        "1903.03934",
     ),
     "fedbuff": Paper(
-        "nguyen2022fedbuff", _CONFERENCE, "Nguyen, John and others",
-        "Federated Learning with Buffered Asynchronous Aggregation", "AISTATS", 2022, "2106.06639",
+        "nguyen2022fedbuff",
+        _CONFERENCE,
+        "Nguyen, John and others",
+        "Federated Learning with Buffered Asynchronous Aggregation",
+        "AISTATS",
+        2022,
+        "2106.06639",
     ),
     "semi_async": Paper(
-        "wu2021safa", _JOURNAL, "Wu, Wentai and others",
+        "wu2021safa",
+        _JOURNAL,
+        "Wu, Wentai and others",
         "SAFA: A Semi-Asynchronous Protocol for Fast Federated Learning With Low Overhead",
-        "IEEE Transactions on Computers, 70(5)", 2021,
+        "IEEE Transactions on Computers, 70(5)",
+        2021,
     ),
 }
 # Split and frozen training under an asynchronous rule: the rule's paper, as the combination is the platform's own.
-PAPERS |= {f"{kind}_{rule}": PAPERS[rule] for kind in ("split", "frozen") for rule in ("fedasync", "fedbuff", "semi_async")}
+PAPERS |= {
+    f"{kind}_{rule}": PAPERS[rule] for kind in ("split", "frozen") for rule in ("fedasync", "fedbuff", "semi_async")
+}
 
 POLICIES: dict[str, Paper] = {  # by the name of a round's sampling or ending
     "tifl": Paper(
-        "chai2020tifl", _CONFERENCE, "Chai, Zheng and others", "TiFL: A Tier-based Federated Learning System", "HPDC", 2020,
+        "chai2020tifl",
+        _CONFERENCE,
+        "Chai, Zheng and others",
+        "TiFL: A Tier-based Federated Learning System",
+        "HPDC",
+        2020,
         "2001.09249",
     ),
     "oort": Paper(
-        "lai2021oort", _CONFERENCE, "Lai, Fan and others",
-        "Oort: Efficient Federated Learning via Guided Participant Selection", "OSDI", 2021, "2010.06081",
+        "lai2021oort",
+        _CONFERENCE,
+        "Lai, Fan and others",
+        "Oort: Efficient Federated Learning via Guided Participant Selection",
+        "OSDI",
+        2021,
+        "2010.06081",
     ),
     "power_of_choice": Paper(
-        "cho2022power", _CONFERENCE, "Cho, Yae Jee and Wang, Jianyu and Joshi, Gauri",
-        "Towards Understanding Biased Client Selection in Federated Learning", "AISTATS", 2022, "2010.01243",
+        "cho2022power",
+        _CONFERENCE,
+        "Cho, Yae Jee and Wang, Jianyu and Joshi, Gauri",
+        "Towards Understanding Biased Client Selection in Federated Learning",
+        "AISTATS",
+        2022,
+        "2010.01243",
     ),
     "first": Paper(
-        "bonawitz2019scale", _CONFERENCE, "Bonawitz, Keith and others",
-        "Towards Federated Learning at Scale: System Design", "MLSys", 2019, "1902.01046",
+        "bonawitz2019scale",
+        _CONFERENCE,
+        "Bonawitz, Keith and others",
+        "Towards Federated Learning at Scale: System Design",
+        "MLSys",
+        2019,
+        "1902.01046",
     ),
 }
