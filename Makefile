@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NS3 := .venv-ns3
 NS3_READY := $(NS3)/.ready
+# One more than there are cores: the tests that share a Ray cluster run in one process, which waits more than it computes.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 SCENARIO ?= scenarios/quickstart.yaml
 
 .PHONY: run test check bench reproduce validate clean
@@ -19,7 +21,7 @@ run: $(READY)
 	$(BIN)/emulator run $(SCENARIO)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 check: $(READY)
 	$(BIN)/ruff check .

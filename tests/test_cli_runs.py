@@ -23,6 +23,7 @@ FILES = {
     "summary.json",
     "tensorboard",
     "trace.json",
+    "devices.csv",
 }
 
 
