@@ -108,9 +108,14 @@ class Watched:
             return None
 
     def restart(self) -> None:
-        """End its process; Ray starts it again. Gives it time to: one that is starting has no pulse either."""
+        """End its process; Ray starts it again. Gives it time to: one that is starting has no pulse either.
+
+        A pulse that is asked for while the old process is ending may go to that one and wait for ever: others are asked for.
+        """
         ray.kill(self._actor, no_restart=False)
-        ray.wait([self._actor.pulse.options(max_task_retries=3).remote()], timeout=START_S)
+        for _ in range(round(START_S)):
+            if ray.wait([self._actor.pulse.options(max_task_retries=3).remote()], timeout=1.0)[0]:
+                return
 
 
 def resident_bytes() -> int:
