@@ -1,5 +1,6 @@
 """One local Ray cluster for all tests that need one, started when the first of them runs."""
 
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+# Ray gives its workers a lower priority than whoever started them: beside other tests they would hardly ever run.
+os.environ.setdefault("RAY_worker_niceness", "0")
 # A shell that starts the tests in the background has interrupts ignored; the tests of interrupts, and their child
 # processes, need them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
