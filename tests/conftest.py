@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+# No test goes by how long it takes on the machine that it runs on.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 # Ray gives its workers a lower priority than whoever started them: beside other tests they would hardly ever run.
 os.environ.setdefault("RAY_worker_niceness", "0")
 # A shell that starts the tests in the background has interrupts ignored; the tests of interrupts, and their child
