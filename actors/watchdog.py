@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 PATIENCE_S = 30.0
+IDLE_LOOKS = 5
+"""Looks at which nothing has moved before a stall is told: a call that Ray tries again takes its time to arrive."""
 LOGGER = logging.getLogger(__name__)
 
 
@@ -45,6 +47,7 @@ class Watchdog:
         self._server = server
         self._patience_s = patience_s
         self._seen: list[Pulse] = []
+        self._idle_looks = 0
 
     def wait(self, come: Callable[[float], bool]) -> None:
         """Block until all is there, or has failed; ``come`` waits so many seconds and tells. Raises Stalled."""
@@ -53,22 +56,31 @@ class Watchdog:
 
     def look(self) -> None:
         """Restart what does not answer, and what holds calls that nobody plays. Raises Stalled when nothing can be done."""
-        pulses = self._feel(self._hosts)
-        if None in pulses:
-            self._seen = []
-            return
-        seen, self._seen = self._seen, [*(pulse for pulse in pulses if pulse is not None), self._server()]
-        if seen != self._seen or any(pulse.begun > pulse.ended for pulse in seen):
+        if self._somebody_plays():
+            self._idle_looks = 0
             return
         handed = self._feel(self._devices)
         holding = [
             actor for actor, pulse in zip(self._devices, handed, strict=True) if pulse and pulse.begun > pulse.ended
         ]
-        if not holding and None not in handed:
-            raise Stalled(f"results are waited for, and for {self._patience_s:g} s no actor has had anything to play")
         for actor in holding:
             _restart(actor, "holds a call that no worker plays")
-        self._seen = []  # their calls are on their way again
+        if holding or None in handed:
+            self._seen, self._idle_looks = [], 0  # their calls are on their way again
+            return
+        self._idle_looks += 1
+        if self._idle_looks == IDLE_LOOKS:
+            waited_s = IDLE_LOOKS * self._patience_s
+            raise Stalled(f"results are waited for, and for {waited_s:g} s no actor has had anything to play")
+
+    def _somebody_plays(self) -> bool:
+        """Whether a host or the server's lane has moved since the last look, is playing, or is being started."""
+        pulses = self._feel(self._hosts)
+        if None in pulses:
+            self._seen = []
+            return True
+        seen, self._seen = self._seen, [*(pulse for pulse in pulses if pulse is not None), self._server()]
+        return seen != self._seen or any(pulse.begun > pulse.ended for pulse in seen)
 
     def _feel(self, actors: Sequence[Watched]) -> list[Pulse | None]:
         """Every actor's pulse; None for one that gave none: it is restarted, unless that is under way already."""

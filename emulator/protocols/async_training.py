@@ -12,7 +12,7 @@ from emulator.learning.codecs.settings import PlainCodec
 from emulator.learning.sgd import Problem
 from emulator.learning.split import end, halves
 from emulator.learning.split_cuts import recut
-from emulator.protocols.asynchronous import Parts
+from emulator.protocols.asynchronous import Parts, Training
 from emulator.protocols.courier import Courier, Offer
 from emulator.protocols.ecofed import taught
 from emulator.protocols.local_training import client, local_sgd, start
@@ -115,3 +115,12 @@ class Frozen:
     def whole(self, parts: Parts) -> Parts:
         """With the front."""
         return (self._front, *parts)
+
+
+def training_of(world: World, problem: Problem, settings: CodedWork, mu: float = 0.0) -> Training:
+    """What these settings are of."""
+    if isinstance(settings, FrozenWork):
+        return Frozen(world, problem, settings)
+    if isinstance(settings, SplitWork):
+        return Halved(world, problem, settings)
+    return Full(world, problem, settings, mu)

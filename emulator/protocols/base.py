@@ -6,10 +6,14 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Settings(BaseModel):
+class Closed(BaseModel):
     """Frozen, closed, finite: an unknown key, a NaN or a change after the start is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class Settings(Closed):
+    """What every protocol is told, and what others ask of its settings."""
 
     def require_default(self, keys: tuple[str, ...], why: str) -> None:
         """Raises ValueError for a setting that has no effect here, unless it is its default, as resolved scenarios say it."""

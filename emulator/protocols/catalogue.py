@@ -15,8 +15,6 @@ from emulator.protocols.fedasync import (
     FrozenFedAsyncSettings,
     SplitFedAsyncSettings,
     fedasync,
-    frozen_fedasync,
-    split_fedasync,
 )
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.fedbuff import (
@@ -24,8 +22,6 @@ from emulator.protocols.fedbuff import (
     FrozenFedBuffSettings,
     SplitFedBuffSettings,
     fedbuff,
-    frozen_fedbuff,
-    split_fedbuff,
 )
 from emulator.protocols.federated_dropout import FederatedDropoutSettings, federated_dropout
 from emulator.protocols.fedgkt import FedGKTSettings, fedgkt
@@ -43,9 +39,7 @@ from emulator.protocols.semi_async import (
     FrozenSemiAsyncSettings,
     SemiAsyncSettings,
     SplitSemiAsyncSettings,
-    frozen_semi_async,
     semi_async,
-    split_semi_async,
 )
 from emulator.protocols.split_learning import SplitLearningSettings, split_learning
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
@@ -158,14 +152,12 @@ PROTOCOLS: dict[str, Entry] = {
     "fedasync": Entry(FedAsyncSettings, fedasync, "asynchronous: every update mixed in at once (Xie et al. 2019)"),
     "fedbuff": Entry(FedBuffSettings, fedbuff, "asynchronous: a buffer of updates at a time (Nguyen et al. 2022)"),
     "semi_async": Entry(SemiAsyncSettings, semi_async, "what comes in a time window is merged, stragglers go on"),
-    "split_fedasync": Entry(SplitFedAsyncSettings, split_fedasync, "SplitFed v1's client with FedAsync", cuts=True),
-    "split_fedbuff": Entry(SplitFedBuffSettings, split_fedbuff, "SplitFed v1's client with FedBuff", cuts=True),
-    "split_semi_async": Entry(
-        SplitSemiAsyncSettings, split_semi_async, "SplitFed v1's client with a time window", cuts=True
-    ),
-    "frozen_fedasync": Entry(FrozenFedAsyncSettings, frozen_fedasync, "EcoFed's frozen front with FedAsync", cuts=True),
-    "frozen_fedbuff": Entry(FrozenFedBuffSettings, frozen_fedbuff, "EcoFed's frozen front with FedBuff", cuts=True),
+    "split_fedasync": Entry(SplitFedAsyncSettings, fedasync, "SplitFed v1's client with FedAsync", cuts=True),
+    "split_fedbuff": Entry(SplitFedBuffSettings, fedbuff, "SplitFed v1's client with FedBuff", cuts=True),
+    "split_semi_async": Entry(SplitSemiAsyncSettings, semi_async, "SplitFed v1's client with a time window", cuts=True),
+    "frozen_fedasync": Entry(FrozenFedAsyncSettings, fedasync, "EcoFed's frozen front with FedAsync", cuts=True),
+    "frozen_fedbuff": Entry(FrozenFedBuffSettings, fedbuff, "EcoFed's frozen front with FedBuff", cuts=True),
     "frozen_semi_async": Entry(
-        FrozenSemiAsyncSettings, frozen_semi_async, "EcoFed's frozen front with a time window", cuts=True
+        FrozenSemiAsyncSettings, semi_async, "EcoFed's frozen front with a time window", cuts=True
     ),
 }

@@ -17,10 +17,9 @@ from emulator.learning.coding import (
     encode_weights,
     encode_with_feedback,
 )
-from emulator.learning.sgd import LocalSGD
-from emulator.protocols.policies.cohorts import Cohorts, Watch
+from emulator.protocols.policies.cohorts import Cohorts
 from emulator.protocols.settings import PLAIN, CodedWork
-from emulator.protocols.verbs import Node, Until, Value, World
+from emulator.protocols.verbs import Node, Value, World
 
 
 class Courier:
@@ -115,17 +114,10 @@ class Errand:
             )
         return self._received
 
-    def until(self, sgd: LocalSGD) -> Until | None:
-        """Until when the node trains to be heard before the round ends; None where it has time for everything."""
+    def heard_by(self) -> float | None:
+        """The virtual second by which the node must send to be heard before the round ends; None where all are waited for."""
         cohorts = self._offer.courier.cohorts
-        if cohorts is None or (ends_s := cohorts.heard_by(self._node, self._offer.update_bytes)) is None:
-            return None
-        return Until(ends_s, sgd.plan.batches(self._node.samples), lambda count: {"sgd": sgd.first(count)})
-
-    def watch(self) -> Watch | None:
-        """The same for work in minibatches that are asked for one by one."""
-        cohorts = self._offer.courier.cohorts
-        return None if cohorts is None else cohorts.watch(self._node, self._offer.update_bytes)
+        return None if cohorts is None else cohorts.heard_by(self._node, self._offer.update_bytes)
 
     def bring(self, new: Any, *, kind: str = "update") -> Awaitable[Value]:
         """New weights (a value, or a verb that gives it), at the place that the old ones came from."""

@@ -66,7 +66,7 @@ async def update(
     None where a deadline leaves no time for a single minibatch.
     """
     world, sent = cohorts.world, list[Value]()
-    seed, watch = world.seed("batches", device.name, world.round), cohorts.watch(device, 0)
+    seed, watch = world.seed("batches", device.name, world.round), Watch(world, cohorts.heard_by(device, 0))
     copy = await taught(world, device, parts, (split, seed), (sent, watch))
     if not sent:
         return None

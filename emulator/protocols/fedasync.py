@@ -10,8 +10,8 @@ from pydantic import Field
 
 from emulator.learning.aggregation import average
 from emulator.learning.sgd import Problem
-from emulator.protocols.async_training import Frozen, FrozenWork, Full, Halved
-from emulator.protocols.asynchronous import Asynchronous, Server, Training, Update
+from emulator.protocols.async_training import FrozenWork, training_of
+from emulator.protocols.asynchronous import Asynchronous, Server, Update
 from emulator.protocols.settings import CodedWork
 from emulator.protocols.split_training import SplitWork
 from emulator.protocols.staleness import Staleness
@@ -63,21 +63,10 @@ class Mixed:
         return await world.server.compute(average, (1.0 - share, share), weights, update.made, near=world.server)
 
 
-async def serve(world: World, training: Training, settings: Mixing) -> None:
-    """The updater and the scheduler of Algorithm 1, in one loop."""
-    await Server(world, training, Mixed(settings.mixing, settings.staleness), settings.concurrency).run(settings.rounds)
-
-
-async def fedasync(world: World, problem: Problem, settings: FedAsyncSettings) -> None:
-    """Algorithm 1."""
-    await serve(world, Full(world, problem, settings, settings.rho), settings)
-
-
-async def split_fedasync(world: World, problem: Problem, settings: SplitFedAsyncSettings) -> None:
-    """Fronts and backs mixed as they come."""
-    await serve(world, Halved(world, problem, settings), settings)
-
-
-async def frozen_fedasync(world: World, problem: Problem, settings: FrozenFedAsyncSettings) -> None:
-    """Backs mixed as they come."""
-    await serve(world, Frozen(world, problem, settings), settings)
+async def fedasync(
+    world: World, problem: Problem, settings: FedAsyncSettings | SplitFedAsyncSettings | FrozenFedAsyncSettings
+) -> None:
+    """The updater and the scheduler of Algorithm 1, in one loop; ``rho`` where devices have all of the model."""
+    mu = settings.rho if isinstance(settings, FedAsyncSettings) else 0.0
+    training, rule = training_of(world, problem, settings, mu), Mixed(settings.mixing, settings.staleness)
+    await Server(world, training, rule, settings.concurrency).run(settings.rounds)

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from emulator.learning.late_updates import add_updates
 from emulator.learning.sgd import Problem
-from emulator.protocols.async_training import Frozen, FrozenWork, Full, Halved
-from emulator.protocols.asynchronous import Asynchronous, Server, Training, Update
+from emulator.protocols.async_training import FrozenWork, training_of
+from emulator.protocols.asynchronous import Asynchronous, Server, Update
 from emulator.protocols.settings import CodedWork
 from emulator.protocols.split_training import SplitWork
 from emulator.protocols.verbs import Value, World
@@ -91,21 +91,9 @@ class Buffered(Added):
         return self._size if came >= self._size else None
 
 
-async def serve(world: World, training: Training, settings: Buffering) -> None:
-    """The server's loop of Algorithm 1."""
-    await Server(world, training, Buffered(settings), settings.concurrency).run(settings.rounds)
-
-
-async def fedbuff(world: World, problem: Problem, settings: FedBuffSettings) -> None:
+async def fedbuff(
+    world: World, problem: Problem, settings: FedBuffSettings | SplitFedBuffSettings | FrozenFedBuffSettings
+) -> None:
     """Algorithm 1."""
-    await serve(world, Full(world, problem, settings), settings)
-
-
-async def split_fedbuff(world: World, problem: Problem, settings: SplitFedBuffSettings) -> None:
-    """Fronts and backs in buffers."""
-    await serve(world, Halved(world, problem, settings), settings)
-
-
-async def frozen_fedbuff(world: World, problem: Problem, settings: FrozenFedBuffSettings) -> None:
-    """Backs in a buffer."""
-    await serve(world, Frozen(world, problem, settings), settings)
+    training, rule = training_of(world, problem, settings), Buffered(settings)
+    await Server(world, training, rule, settings.concurrency).run(settings.rounds)

@@ -9,7 +9,7 @@ from emulator.learning.shards import Plan
 from emulator.protocols.courier import Offer
 from emulator.protocols.policies.cohorts import Cohorts
 from emulator.protocols.settings import LocalWork, PrunedTraining
-from emulator.protocols.verbs import Node, Value, World
+from emulator.protocols.verbs import Node, Until, Value, World
 
 
 def local_sgd(problem: Problem, settings: LocalWork, *, mu: float = 0.0) -> LocalSGD:
@@ -46,9 +46,11 @@ async def worked(world: World, device: Node, offer: Offer, sgd: LocalSGD) -> tup
     if (cohorts := offer.courier.cohorts) is not None:
         await cohorts.received(device, weights)
     seed, sgd = world.seed("batches", device.name, *offer.names), sgd.part(device.completeness, device.samples)
-    work = device.compute(train, weights, device.data, seed, sgd=sgd, until=errand.until(sgd))
+    ends_s, batches = errand.heard_by(), sgd.plan.batches(device.samples)
+    until = None if ends_s is None else Until(ends_s, batches, lambda count: {"sgd": sgd.first(count)})
+    work = device.compute(train, weights, device.data, seed, sgd=sgd, until=until)
     update = await work
-    done = sgd.plan.batches(device.samples) if work.pieces is None else work.pieces
+    done = batches if work.pieces is None else work.pieces
     return await errand.bring(update), done
 
 

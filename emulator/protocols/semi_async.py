@@ -11,8 +11,8 @@ from typing import Literal
 from pydantic import Field
 
 from emulator.learning.sgd import Problem
-from emulator.protocols.async_training import Frozen, FrozenWork, Full, Halved
-from emulator.protocols.asynchronous import Server, Training
+from emulator.protocols.async_training import FrozenWork, training_of
+from emulator.protocols.asynchronous import Server
 from emulator.protocols.fedbuff import Added, Adding
 from emulator.protocols.settings import CodedWork
 from emulator.protocols.split_training import SplitWork
@@ -60,21 +60,9 @@ class Window(Added):
         return came if over and (came or not self._waits) else None
 
 
-async def serve(world: World, training: Training, settings: Windowed) -> None:
+async def semi_async(
+    world: World, problem: Problem, settings: SemiAsyncSettings | SplitSemiAsyncSettings | FrozenSemiAsyncSettings
+) -> None:
     """Window after window."""
-    await Server(world, training, Window(settings), settings.concurrency).run(settings.rounds)
-
-
-async def semi_async(world: World, problem: Problem, settings: SemiAsyncSettings) -> None:
-    """All of the model on the devices."""
-    await serve(world, Full(world, problem, settings), settings)
-
-
-async def split_semi_async(world: World, problem: Problem, settings: SplitSemiAsyncSettings) -> None:
-    """Fronts and backs, window by window."""
-    await serve(world, Halved(world, problem, settings), settings)
-
-
-async def frozen_semi_async(world: World, problem: Problem, settings: FrozenSemiAsyncSettings) -> None:
-    """Backs, window by window."""
-    await serve(world, Frozen(world, problem, settings), settings)
+    training, rule = training_of(world, problem, settings), Window(settings)
+    await Server(world, training, rule, settings.concurrency).run(settings.rounds)

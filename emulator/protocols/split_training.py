@@ -120,7 +120,7 @@ async def round_of(world: World, device: Node, parts: tuple[Offer, Value], split
     """A device's round with a back of its own at the server: gives both halves' weights, at the server."""
     errand = parts[0].to(device)
     theirs = await world.server.compute(begin, parts[1], near=device, split=split, back=True)
-    watch, which = errand.watch(), (split, world.seed("batches", device.name, *parts[0].names))
+    watch, which = Watch(world, errand.heard_by()), (split, world.seed("batches", device.name, *parts[0].names))
     mine, theirs = await minibatches(world, device, (await received(device, errand, split), theirs), which, watch)
     update = await errand.bring(await device.compute(end, mine))
     return update, await world.server.compute(end, theirs, near=device)

@@ -43,5 +43,5 @@ def test_a_lost_call_is_made_again() -> None:
 
 
 def test_a_result_that_nobody_makes_is_told() -> None:
-    with pytest.raises(Stalled, match=r"for 0\.5 s no actor has had anything to play"):
-        Watchdog([], [], idle_server, 0.5).wait(lambda seconds: False)
+    with pytest.raises(Stalled, match=r"for 1 s no actor has had anything to play"):
+        Watchdog([], [], idle_server, 0.2).wait(lambda seconds: False)

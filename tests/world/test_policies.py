@@ -130,6 +130,16 @@ def test_a_spare_takes_the_place_of_a_straggler() -> None:
     assert 0.31532 in ends(played)
 
 
+def test_a_spare_s_time_runs_from_its_own_start() -> None:
+    # As above, with spares that wait for the slowest time that is known: 0.15766 for all who ever finished, spares too. Had
+    # the wait counted, a device that was a spare once would be known as one of 0.31532, and the next spare would start then.
+    settings = FedAvgSettings(
+        rounds=20, cohort=3, learning_rate=0.1, ending=Backup(name="backup", spares=1, quantile=1.0)
+    )
+    played = time_only(plan(fedavg, settings, [*fleet(3, flop_per_s=PASS / 0.1), *fleet(1, flop_per_s=PASS / 5)]))
+    assert set(ends(played)) == {0.15766, 0.31532}
+
+
 def test_quantiles_are_times_that_somebody_has() -> None:
     assert [quantile((3.0, 1.0, 2.0, inf), share) for share in (0.25, 0.26, 0.75, 1.0)] == [1.0, 2.0, 3.0, inf]
     assert (quantile((), 0.5), mad_limit((), 1.0), mad_limit((inf, inf, 1.0), 1.0)) == (inf, inf, inf)

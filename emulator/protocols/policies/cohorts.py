@@ -17,14 +17,19 @@ Client = Coroutine[Any, Any, V]
 
 
 class Watch:
-    """Looked at before each piece of work: whether one more that lasts as long as the last one would end too late."""
+    """Looked at before each piece of work: whether one more that lasts as long as the last one would end after ``ends_s``.
 
-    def __init__(self, world: World, ends_s: float) -> None:
+    None: nothing ends too late.
+    """
+
+    def __init__(self, world: World, ends_s: float | None) -> None:
         self._world, self._ends_s, self._before = world, ends_s, world.now
         self._first = True
 
     def over(self) -> bool:
         """Whether time is up."""
+        if self._ends_s is None:
+            return False
         now = self._world.now
         last = 0.0 if self._first else now - self._before
         self._before, self._first = now, False
@@ -78,11 +83,6 @@ class Cohorts:
         alone = 8 * size / way.uplink_bps + way.latency_s
         return self.ends_s - max(alone, self._upload_s.get(device.name, 0.0))
 
-    def watch(self, device: Node, size: int) -> Watch | None:
-        """For a device's work in pieces, after which ``size`` bytes must arrive in time; None where all are waited for."""
-        ends_s = self.heard_by(device, size)
-        return None if ends_s is None else Watch(self.world, ends_s)
-
     async def ask(self, take: Take | None = None) -> list[Node]:
         """This round's devices, in fleet order. ``take``: how the round's weights come to a device that is asked ahead."""
         if self.figures is None:
@@ -110,7 +110,10 @@ class Cohorts:
         if profiling_s is not None:
             length = profiling_s if isfinite(profiling_s) else None
         self.ends_s = None if length is None or profiling_s is not None else began + length
-        timed = {device: self._timed(client, device, took) for device, client in self._delayed(clients).items()}
+        waits = self._waits_s(list(clients))
+        timed = {
+            device: self._timed(client, device, took, waits.get(device, 0.0)) for device, client in clients.items()
+        }
         done = await self.world.gather(timed, first=self._first(), within_s=length)
         self._note_uploads(began, {device: took[device] for device in done})
         await self._over(list(clients), {device: took[device] for device in done}, length)
@@ -138,13 +141,20 @@ class Cohorts:
         names = {name: self.world.seed("noise", name, self.world.round) for name in known}
         return [seconds * lognormal(names[name], ending.noise) for name, seconds in known.items()]
 
-    async def _timed(self, client: Client[V], device: Node, took: dict[Node, float]) -> V:
-        began = self.world.now
-        result = await client
-        if self.figures is not None:
-            await self.figures.finished(device)
-        took[device] = self.world.now - began
-        return result
+    async def _timed(self, client: Client[V], device: Node, took: dict[Node, float], wait_s: float) -> V:
+        """A client's result; what it took, from its own start, is noted."""
+        try:
+            if wait_s:
+                await self.world.gather({}, within_s=wait_s)
+                await self.world.gather({})  # those who end in that very instant end first
+            began = self.world.now
+            result = await client
+            if self.figures is not None:
+                await self.figures.finished(device)
+            took[device] = self.world.now - began
+            return result
+        finally:
+            client.close()  # it may never have started
 
     def _note_uploads(self, began: float, took: Mapping[Node, float]) -> None:
         came = {device.name: began + seconds for device, seconds in took.items()}
@@ -168,21 +178,11 @@ class Cohorts:
 
     # ---- spares ------------------------------------------------------------------------------------------------------------
 
-    def _delayed(self, clients: Mapping[Node, Client[V]]) -> Mapping[Node, Client[V]]:
-        """The clients, of which spares start when the others should be there."""
-        ending, devices = self.settings.ending, list(clients)
-        spares = len(devices) - self.settings.cohort
+    def _waits_s(self, devices: list[Node]) -> dict[Node, float]:
+        """Seconds after which spares start: when the others should be there; at once while nobody's time is known."""
+        ending, spares = self.settings.ending, len(devices) - self.settings.cohort
         if not isinstance(ending, Backup) or spares <= 0 or self.choice.profiling_s is not None:
-            return clients
-        drawn = {devices[index] for index in choose(self.world.seed("spares", self.world.round), spares, len(devices))}
+            return {}
+        drawn = [devices[index] for index in choose(self.world.seed("spares", self.world.round), spares, len(devices))]
         after = quantile(self._times_s([device for device in devices if device not in drawn]), ending.quantile)
-        return {device: self._after(client, after) if device in drawn else client for device, client in clients.items()}
-
-    async def _after(self, client: Client[V], seconds: float) -> V:
-        try:
-            if seconds < inf:  # else nobody's time is known yet: at once
-                await self.world.gather({}, within_s=seconds)
-                await self.world.gather({})  # those who end in that very instant end first
-            return await client
-        finally:
-            client.close()  # it may never have started
+        return dict.fromkeys(drawn, after) if isfinite(after) else {}

@@ -7,12 +7,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from emulator.learning.figures import Figure
-from emulator.protocols.base import Settings
+from emulator.protocols.base import Closed
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class SamplingSettings(Settings):
+class SamplingSettings(Closed):
     """Who is asked in a round."""
 
     @property

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from emulator.protocols.base import Settings
+from emulator.protocols.base import Closed
 from emulator.protocols.policies.sampling import OortSampling, PowerOfChoice, SamplingSettings, TiflSampling
 
 # ---- who is asked ---------------------------------------------------------------------------------------------------------
@@ -31,7 +31,7 @@ Sampling = Annotated[
 # ---- who counts -----------------------------------------------------------------------------------------------------------
 
 
-class Ending(Settings):
+class Ending(Closed):
     """When a round ends."""
 
     def asked(self, cohort: int) -> int:
