@@ -1,6 +1,7 @@
 """The tape: every compute as an operation, held back in its lane until another lane needs a result.
 
-A lane is the order of one device. When a result is needed elsewhere, the lane's recorded operations leave as one program.
+A lane is the order of one device. When a result is needed elsewhere, the lane's recorded operations leave as one program, after
+what they need from other lanes. With ``patience``, needs are collected, so that many small operations travel in few calls.
 What nothing refers to any more is not returned, and what nobody needs is never run: a ``Handle`` that goes out of scope
 tells the tape at once (CPython counts references), and an operation without a living result is dropped with its inputs.
 """
@@ -12,6 +13,7 @@ from typing import Any
 
 from actors.program import Executor, Place, Program, Result, Source, Step
 from actors.values import Spec, Tree
+from actors.waves import waves
 
 
 @dataclass(eq=False, slots=True)
@@ -77,6 +79,11 @@ class Handle:
         """Whether this is a waiting step that has got its answer: it takes no second one."""
         return isinstance(self.origin, Op) and self.origin.pause == self.index and self.origin.answered
 
+    @property
+    def shipped(self) -> bool:
+        """Whether an executor has been told to make it."""
+        return isinstance(self.origin, Source) or self.origin.shipped
+
     def reference(self) -> Result | Source:
         """How a program names this value."""
         if isinstance(self.origin, Op):
@@ -85,10 +92,14 @@ class Handle:
 
 
 class Tape:
-    """Records operations and ships them to an executor. ``living`` counts handles; ``skipped`` counts operations never run."""
+    """Records operations and ships them to an executor. ``living`` counts handles; ``skipped`` counts operations never run.
 
-    def __init__(self, executor: Executor) -> None:
+    ``patience``: how many operations whose results are needed elsewhere may be held back.
+    """
+
+    def __init__(self, executor: Executor, patience: int = 0) -> None:
         self.executor = executor
+        self.patience = patience
         self.living = 0
         self.skipped = 0
         self.played = 0
@@ -96,6 +107,7 @@ class Tape:
         self.ended: Callable[[Op], None] | None = None  # is told of every operation that may be played
         self._held: dict[int, dict[int, Op]] = {}  # lane -> op number -> op, in order
         self._ops: dict[int, Op] = {}  # those whose results may still be asked for
+        self._owed: dict[Op, None] = {}  # needed elsewhere and not shipped yet
 
     def record(
         self,
@@ -106,13 +118,13 @@ class Tape:
     ) -> Op:
         """Append an operation to a lane: ``call`` is (function, inputs, settings), ``about`` (result specs, place).
 
-        Inputs are handles or plain data. Results that come from other lanes are shipped now. Raises ValueError for a second
-        answer to a step that waits.
+        Inputs are handles or plain data. Results that come from other lanes are owed from now on. Raises ValueError for a
+        second answer to a step that waits.
         """
         function, inputs, settings = call
         specs, place = about
         read = [(item.origin, item) for item in inputs if isinstance(item, Handle) and isinstance(item.origin, Op)]
-        elsewhere = []
+        elsewhere: list[Op] = []
         for source, handle in read:
             if source.answered and source.pause == handle.index:
                 twice = source.step.op
@@ -120,9 +132,9 @@ class Tape:
                     f"operation {op} answers operation {twice}, which has got its answer; expected one answer"
                 )
             if source.lane != lane and not source.shipped:
-                elsewhere.append(handle)
+                elsewhere.append(source)
         if elsewhere:
-            self.need(elsewhere)
+            self._owe(elsewhere)
         references = tuple([item.reference() if isinstance(item, Handle) else item for item in inputs])
         outputs, every = (len(specs), specs) if isinstance(specs, tuple) else (None, (specs,))
         sizes = tuple([spec.nbytes for spec in every])
@@ -147,19 +159,51 @@ class Tape:
         if not op.dead and not op.shipped:
             self._kill([op])
 
+    def owe(self, handles: Iterable[Handle]) -> None:
+        """These values are needed elsewhere, soon: their lanes are shipped when more is owed than patience allows."""
+        self._owe([handle.origin for handle in handles if isinstance(handle.origin, Op)])
+
     def need(self, handles: Iterable[Handle]) -> None:
         """Ship the lanes that hold these values, so that their results exist (or will) for others."""
-        lanes = {
-            handle.origin.lane: None
-            for handle in handles
-            if isinstance(handle.origin, Op) and not handle.origin.shipped
-        }
-        batches = [ops for lane in lanes if (ops := self._take(lane))]
-        if batches:
-            self.executor.play([self._program(ops) for ops in batches])
-        for op in (op for ops in batches for op in ops):
-            if not op.keeps_inputs:
-                self._forget_inputs(op)
+        self._ship([handle.origin for handle in handles if isinstance(handle.origin, Op)])
+
+    def _owe(self, ops: Iterable[Op]) -> None:
+        self._owed.update((op, None) for op in ops if not op.shipped)
+        if len(self._owed) > self.patience:
+            self._ship(self._owed)
+
+    def _ship(self, needed: Iterable[Op]) -> None:
+        """Play the lanes of these operations, in waves: a lane's operations go when all that they need has gone before."""
+        for lanes in waves(self._with_lanes(needed), self._waited_for):
+            for ops in lanes:
+                for op in ops:
+                    self._held[op.lane].pop(op.step.op)
+                    self._owed.pop(op, None)
+                    op.shipped = True
+                self.played += len(ops)
+            self.executor.play([self._program(ops) for ops in lanes])
+            for op in (op for ops in lanes for op in ops):
+                if not op.keeps_inputs:
+                    self._forget_inputs(op)
+
+    def _with_lanes(self, needed: Iterable[Op]) -> list[Op]:
+        """All that has ended in virtual time in these operations' lanes, and in those that they wait for, in order."""
+        lanes: dict[int, None] = {}
+        found: list[Op] = []
+        asked = [op.lane for op in needed if not op.shipped]
+        while asked:
+            lane = asked.pop()
+            if lane not in lanes:
+                lanes[lane] = None
+                mine = [op for op in self._held.get(lane, {}).values() if op.resolved]
+                found.extend(mine)
+                asked.extend(source.lane for op in mine for source in self._waited_for(op))
+        return sorted(found, key=lambda op: op.step.op)
+
+    def _waited_for(self, op: Op) -> list[Op]:
+        """Operations that it takes results of and that were not shipped."""
+        sources = [self._ops[item.op] for item in op.step.inputs if isinstance(item, Result)]
+        return [source for source in sources if not source.shipped]
 
     def fetch(self, handle: Handle) -> Tree:
         """The data of a value. Blocks until it has been played."""
@@ -196,6 +240,7 @@ class Tape:
             self.skipped += 1
             self._held[op.lane].pop(op.step.op, None)
             self._ops.pop(op.step.op, None)
+            self._owed.pop(op, None)
             for source in self._release_inputs(op):
                 doomed.append(source)
 
@@ -211,16 +256,6 @@ class Tape:
                 elif source.shipped:
                     self._let_go(source, result.output)
         return unneeded
-
-    def _take(self, lane: int) -> list[Op]:
-        """The lane's operations that have ended in virtual time; they count as shipped from now on."""
-        held = self._held.get(lane, {})
-        ops = [op for op in held.values() if op.resolved]
-        for op in ops:
-            del held[op.step.op]
-            op.shipped = True
-        self.played += len(ops)
-        return ops
 
     def _program(self, ops: list[Op]) -> Program:
         """The operations as one program; those that wait since an earlier one are played again before."""

@@ -68,7 +68,7 @@ def build_world(plan: Blueprint, executor: Executor) -> tuple[Engine, World]:
     """The clock, the network and the nodes of a blueprint. Raises OutOfReach for a device that its cell cannot serve."""
     clock = Clock()
     network = Network(clock.env, plan.wiring.plan)
-    engine = Engine(clock, executor, network)
+    engine = Engine(clock, executor, network, plan.settings.patience)
     server = Node(engine, SERVER, -1, Machine(plan.server, None, _speed(plan.server, 1.0), discipline=plan.discipline))
     edges = tuple(
         Node(engine, f"edge-{site}", -2 - index, Machine(profile, network.edge(site), _speed(profile, 1.0)))

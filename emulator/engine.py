@@ -47,9 +47,9 @@ class Totals:
 class Engine:
     """One run's machinery. ``rows`` collects finished events in operation order, without gaps."""
 
-    def __init__(self, clock: Clock, executor: Executor, network: Network) -> None:
+    def __init__(self, clock: Clock, executor: Executor, network: Network, patience: int = 0) -> None:
         self.clock = clock
-        self.tape = Tape(executor)
+        self.tape = Tape(executor, patience)
         self.tape.placed = _placed
         self.network = network
         self.ledger = Ledger(clock.env)

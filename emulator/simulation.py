@@ -38,12 +38,15 @@ Message = Event | Round | Decision | Outcome
 
 @dataclass
 class Reported:
-    """A report on its way to a round row; ``pending`` is its evaluation, or where none is due the weights' completion."""
+    """A report on its way to a round row; ``pending`` is its evaluation, or where none is due the weights' completion.
+
+    None: nobody has asked yet.
+    """
 
     report: Report
     start_ns: int
-    pending: Pending
     evaluated: bool
+    pending: Pending | None = None
 
 
 class Simulation:
@@ -121,17 +124,20 @@ class Simulation:
     def _take_reports(self) -> None:
         for report in self.world.reports:
             due = report.round % self.plan.observation.every == 0
-            pending = self._evaluate(report) if due else self._completion(report)
-            self._reported.append(Reported(report, self._previous_ns, pending, due))
+            self._reported.append(Reported(report, self._previous_ns, due, self._evaluate(report) if due else None))
             self._previous_ns = report.time_ns
             self._last = report
         self.world.reports.clear()
 
     def _evaluate(self, report: Report) -> Pending:
         programs = evaluation(self.plan, report)
-        return self.executor.observe(programs) if programs else Done([])
+        if not programs:
+            return Done([])
+        self.engine.tape.need((*report.weights, *report.watched.values()))
+        return self.executor.observe(programs)
 
     def _completion(self, report: Report) -> Pending:
+        self.engine.tape.need(report.weights)
         reference = report.weights[-1].reference()
         return self.executor.completion(reference) if isinstance(reference, Result) else Done([])
 
@@ -143,7 +149,10 @@ class Simulation:
                 if not last:
                     break  # it may be the final round, and that one is always evaluated
                 first.pending, first.evaluated = self._evaluate(first.report), True
-            if not first.pending.ready() and len(self._reported) <= ahead:
+            too_far = len(self._reported) > ahead
+            if first.pending is None and (too_far or first.report.weights[-1].shipped):
+                first.pending = self._completion(first.report)
+            if first.pending is None or not (too_far or first.pending.ready()):
                 break
             score = scores(self.plan, first.report, first.pending.results())
             self._reported.popleft()

@@ -203,7 +203,7 @@ class World:
         engine = self._engine
         watched = {name: metric for name, metric in metrics.items() if isinstance(metric, Handle)}
         told = {name: metric for name, metric in metrics.items() if not isinstance(metric, Handle)}
-        engine.tape.need((*weights, *watched.values()))
+        engine.tape.owe((*weights, *watched.values()))
         in_flight = {row.op: row for row in engine.in_flight()} if self.may_stop else {}
         self.reports.append(
             Report(

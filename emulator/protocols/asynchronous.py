@@ -17,6 +17,7 @@ from emulator.protocols.staleness import SQUARE_ROOT, Staleness
 from emulator.protocols.verbs import Node, Value, World
 
 Parts = tuple[Value, ...]  # what is learned, whole or in halves, at the server
+BUNDLES = 2  # lots in which the work of all is sent: few calls, yet some is played while the rest waits
 LOOKS = 20  # aggregations a device, at most, in a short run that looks at what every device needs
 
 
@@ -25,6 +26,11 @@ class Asynchronous(Rounds):
 
     concurrency: int = Field(ge=1, description="devices at work at a time")
     staleness: Staleness = Field(default=SQUARE_ROOT, description="what a late update weighs")
+
+    @property
+    def patience(self) -> int:
+        """A merge is too small to travel alone."""
+        return self.concurrency // BUNDLES
 
     def everybody(self, devices: int) -> Self:
         """The whole fleet at work."""

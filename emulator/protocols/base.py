@@ -53,6 +53,11 @@ class Settings(Closed):
         """Rounds in which as much happens as in a synchronous one: so far the clock may run ahead in its place."""
         return 1
 
+    @property
+    def patience(self) -> int:
+        """Operations whose results others need that may be held back, to travel to the actors together."""
+        return 0
+
     def too_many_for(self, fleet: int) -> Iterator[str]:
         """What is wrong with these settings for a fleet of so many devices, as ``key.path: got X; expected Y``."""
         yield from ()

@@ -1,6 +1,7 @@
 """The tape: what is shipped when, what comes back, and what is never run."""
 
 from collections.abc import Generator
+from random import Random
 from typing import Any
 
 import pytest
@@ -57,9 +58,9 @@ def asking(value: torch.Tensor) -> Generator[torch.Tensor, torch.Tensor, torch.T
 class World:
     """A tape and a counter of operations."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: int = 0) -> None:
         self.executor = Recorder()
-        self.tape = Tape(self.executor)  # type: ignore[arg-type]
+        self.tape = Tape(self.executor, patience)  # type: ignore[arg-type]
         self.numbers = 0
 
     def do(self, lane: int, function: Any, *inputs: Any) -> Handle:
@@ -164,6 +165,68 @@ def test_an_operation_under_way_stays_behind_when_its_lane_ships() -> None:
     del a  # still needed by the second operation
     assert world.tape.fetch(later).item() == 3.0
     assert world.shipped()[1] == (1, [1], [1])
+
+
+def test_needs_are_collected_up_to_patience() -> None:
+    """Three results may be owed: the fourth ships all four lanes at once, and not the sums that nobody asked for yet."""
+    world = World(patience=3)
+    total = world.do(-1, make, 0.0)
+    for lane in range(4):
+        assert not world.executor.programs
+        total = world.do(-1, add, total, world.do(lane, make, float(lane)))
+    assert [program.lane for program in world.executor.programs] == [0, 1, 2, 3]
+    assert world.tape.fetch(total) == 6.0
+    assert [program.lane for program in world.executor.programs] == [0, 1, 2, 3, -1]
+
+
+def test_what_needs_one_another_goes_in_waves() -> None:
+    """A device's value, the server's of it, the device's of that: three programs, asked for at once."""
+    world = World(patience=100)
+    first = world.do(0, make, 1.0)
+    aside = world.do(1, make, 5.0)
+    merged = world.do(-1, add, first, aside)
+    again = world.do(0, add, merged, first)
+    unneeded = world.do(2, make, 9.0)
+    assert not world.executor.programs
+    assert world.tape.fetch(again) == 7.0
+    assert [(program.lane, len(program.steps)) for program in world.executor.programs] == [
+        (0, 1), (1, 1), (-1, 1), (0, 1),
+    ]  # fmt: skip
+    assert not unneeded.shipped
+
+
+def test_what_is_owed_may_be_let_go() -> None:
+    """A sum is owed a device's value; nobody wants the sum any more: neither is played, and the place is free again."""
+    world = World(patience=1)
+    total = world.do(-1, add, world.do(0, make, 1.0))
+    del total
+    assert world.tape.skipped == 2
+    other = world.do(-1, add, world.do(1, make, 2.0))
+    assert not world.executor.programs
+    assert world.tape.fetch(other) == 2.0
+    assert [program.lane for program in world.executor.programs] == [1, -1]
+
+
+@pytest.mark.parametrize("patience", [0, 1, 4, 1000])
+@pytest.mark.parametrize("seed", range(5))
+def test_any_patience_gives_the_same(seed: int, patience: int) -> None:
+    """80 sums of drawn terms in five lanes, some let go on the way, some steps waiting for answers from other lanes."""
+    draw, world = Random(seed), World(patience)
+    known = [(world.do(lane, make, float(lane)), float(lane)) for lane in range(-1, 4)]
+    for _ in range(80):
+        lane = draw.randrange(-1, 4)
+        chosen = draw.sample(known, min(2, len(known)))
+        made, value = world.do(lane, add, *(handle for handle, _ in chosen)), sum(number for _, number in chosen)
+        if draw.random() < 0.3:
+            question, waiting = world.ask(lane, made)
+            reply = world.do(draw.randrange(-1, 4), add, question, made)  # ten times the value and the value
+            made, value = world.answer(lane, waiting, reply), value * 12
+            del question, waiting, reply
+        known.append((made, value))
+        if draw.random() < 0.4 and len(known) > 4:
+            known.pop(draw.randrange(len(known)))
+    del made, chosen
+    assert [float(world.tape.fetch(handle)) for handle, _ in known] == pytest.approx([value for _, value in known])
 
 
 def test_specs_are_interned() -> None:
