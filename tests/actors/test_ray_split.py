@@ -11,7 +11,7 @@ from emulator.learning.sgd import Problem
 from emulator.protocols.split_learning import SplitLearningSettings, split_learning
 from emulator.protocols.split_training import SplitTraining
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
-from tests.ray_worlds import RAY, afresh, on_ray, same
+from tests.ray_worlds import RAY, UNEVEN, afresh, kept, on_ray, played_on, same
 from tests.world.split_protocols import Marked, alternating, mortal
 from tests.worlds import CNN, fleet, plan, play, profile, time_only
 
@@ -27,9 +27,6 @@ def split_plan(protocol: Any, settings: Any, samples: tuple[int, ...]) -> Bluepr
     return plan(protocol, settings, fleet(len(samples)), problem=PROBLEM, samples=samples)
 
 
-SAMPLES = (40, 33, 17, 1, 52, 0, 16, 20)
-
-
 @pytest.mark.parametrize(
     ("protocol", "settings", "devices_per_actor"),
     [
@@ -43,8 +40,9 @@ def test_same_hashes_and_one_program_a_device_round(protocol: Any, settings: Any
     Calls: a device-round is one (its minibatches, server's part included); the start; the server's two averages a round (none
     where devices take turns); two hosts evaluating.
     """
-    blueprint = split_plan(protocol, settings, SAMPLES)
-    inline, found = play(blueprint), afresh(blueprint, devices_per_actor)
+    blueprint = split_plan(protocol, settings, UNEVEN)
+    with kept(blueprint, devices_per_actor) as cluster:
+        inline, found = play(blueprint), played_on(cluster, blueprint)
     same(found, inline)
     assert time_only(blueprint).events == inline.events
     assert found.end.calls <= 1 + ROUNDS * COHORT + ROUNDS * (1 + 2)
@@ -56,7 +54,7 @@ def test_groups_with_cuts_of_their_own_and_coded_updates() -> None:
     codecs: dict[str, Any] = {"update_codec": {"codec": "int8-signed"}, "error_feedback": True}
     blueprint = plan(
         splitfed_v1, SplitFedV1Settings(**MANY, **codecs), groups,
-        problem=Problem(CNN.model, CNN.normalise, 1), samples=SAMPLES,
+        problem=Problem(CNN.model, CNN.normalise, 1), samples=UNEVEN,
     )  # fmt: skip
     inline = play(blueprint)
     same(on_ray(blueprint), inline)
