@@ -76,9 +76,10 @@ def test_a_stop_on_accuracy_is_the_same_with_the_clock_running_ahead() -> None:
 def test_a_process_that_dies_or_hangs_changes_nothing(tmp_path: Path) -> None:
     """It sends itself the signal in its first training; it is started again and its program too. Both on the same actors."""
     (tmp_path / "inline").touch()  # inline must not die
-    expected = play(plan(mortal, Marked(rounds=2, cohort=4, mark=str(tmp_path / "inline")), fleet(4)))
+    inline = plan(mortal, Marked(rounds=2, cohort=4, mark=str(tmp_path / "inline")), fleet(4))
+    expected = play(inline)
     with Cluster() as cluster:
-        cluster.start(replace(fleet_of(plan(mortal, Marked(), fleet(4)), 2), patience_s=3.0))
+        cluster.start(replace(fleet_of(inline, 2), patience_s=3.0))
         for number in (SIGKILL, SIGSTOP):
             mark = tmp_path / str(int(number))
             settings = Marked(rounds=2, cohort=4, mark=str(mark), signal=number)
