@@ -20,7 +20,7 @@ RAY = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]  # the marks of te
 # Samples of most worlds' devices; worlds with fewer devices leave some of them alone.
 USUAL = (40,) * 8
 UNEVEN = (40, 33, 17, 1, 52, 0, 16, 20)
-KEPT: dict[tuple[tuple[int, ...], int], Cluster] = {}  # samples, devices per actor -> started actors
+KEPT: dict[tuple[tuple[int, ...], int | None], Cluster] = {}  # samples, devices per actor -> started actors
 MOST = 5
 Test = TypeVar("Test", bound=Callable[..., Any])
 
@@ -33,16 +33,16 @@ def on_cluster(test: Test) -> Test:
 
 
 def on_ray(blueprint: Blueprint) -> Played:
-    """Play on two hosts, those of an earlier run where they hold the same data."""
+    """Play on a host a core, those of an earlier run where they hold the same data."""
     with kept(blueprint) as cluster:
         return played_on(cluster, blueprint)
 
 
 @contextmanager
 def kept(blueprint: Blueprint, devices_per_actor: int | None = None) -> Iterator[Cluster]:
-    """Started actors that hold a blueprint's data (on two hosts unless told otherwise), left for later tests."""
-    samples = next((kind for kind in (USUAL, UNEVEN) if blueprint.samples == kind[: len(blueprint.samples)]), blueprint.samples)
-    key = samples, devices_per_actor or -(-len(samples) // 2)
+    """Started actors that hold a blueprint's data (a host for each of two cores by default), left for later tests."""
+    own = blueprint.samples
+    key = next((kind for kind in (USUAL, UNEVEN) if own == kind[: len(own)]), own), devices_per_actor
     cluster = KEPT.pop(key, None)
     if cluster is None:
         if len(KEPT) == MOST:

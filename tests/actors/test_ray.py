@@ -36,11 +36,12 @@ BLUEPRINT = plan(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("devices_per_actor", [8, 4, 2, 1])
-def test_same_hashes_on_any_placement(devices_per_actor: int) -> None:
-    """One, two and four actors, and an actor per device; one a core is below."""
+@pytest.mark.parametrize(("devices_per_actor", "actors"), [(8, 1), (None, 2), (2, 4), (1, 8 + 2)])
+def test_same_hashes_on_any_placement(devices_per_actor: int | None, actors: int) -> None:
+    """One, one for each of two cores, four, and an actor per device, whose programs two workers play."""
     with kept(BLUEPRINT, devices_per_actor) as cluster:
         played = played_on(cluster, BLUEPRINT)
+    assert cluster.started["actors"] == actors
     same(played, play(BLUEPRINT))
     assert played.end.calls <= 1 + 3 * 5 + 3 * (1 + 2)  # at most one a device-round; the server's; two hosts evaluating
 
@@ -109,15 +110,13 @@ def test_named_device_actors_describe_themselves() -> None:
         assert told["device"] == name
         assert told["profile"] == "test"
         assert told["state"]["programs"] - before == sum(name in row.finished for row in played.rounds)
-        assert cluster.started["actors"] == 8 + 2
         assert {f"device-{number:04d}" for number in range(8)} <= set(named(cluster))
 
 
-def test_one_actor_a_core_gives_the_same_hashes_and_ends_with_its_run() -> None:
+def test_actors_end_with_their_run() -> None:
     with Cluster() as cluster:
-        cluster.start(fleet_of(BLUEPRINT, None))
-        assert len(named(cluster)) == 1 + 2
-        same(played_on(cluster, BLUEPRINT), play(BLUEPRINT))
+        cluster.start(fleet_of(BLUEPRINT, 8))
+        assert len(named(cluster)) == 1 + 1
     for _ in range(100):
         if not named(cluster):
             break

@@ -30,11 +30,13 @@ def split_plan(protocol: Any, settings: Any, samples: tuple[int, ...]) -> Bluepr
 @pytest.mark.parametrize(
     ("protocol", "settings", "devices_per_actor"),
     [
-        (splitfed_v1, SplitFedV1Settings(**MANY), 4),
+        (splitfed_v1, SplitFedV1Settings(**MANY), None),
         (split_learning, SplitLearningSettings(**MANY), 1),
     ],
 )
-def test_same_hashes_and_one_program_a_device_round(protocol: Any, settings: Any, devices_per_actor: int) -> None:
+def test_same_hashes_and_one_program_a_device_round(
+    protocol: Any, settings: Any, devices_per_actor: int | None
+) -> None:
     """On two hosts of four devices, and with an actor per device.
 
     Calls: a device-round is one (its minibatches, server's part included); the start; the server's two averages a round (none
@@ -76,7 +78,7 @@ def test_an_actor_that_dies_between_two_passes_changes_nothing(tmp_path: Path) -
     inline.touch()  # inline must not die
     common: dict[str, Any] = {**MANY, "rounds": 2}
     expected = play(split_plan(mortal, Marked(**common, mark=str(inline)), (40, 40, 40, 40)))
-    found = afresh(split_plan(mortal, Marked(**common, mark=str(died)), (40, 40, 40, 40)), 2)
+    found = afresh(split_plan(mortal, Marked(**common, mark=str(died)), (40, 40, 40, 40)), 4)
     assert died.exists()
     assert found.end.weights_sha256 == expected.end.weights_sha256
     assert found.events == expected.events

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from emulator.learning.models import MODELS
-from tests.learning import test_inventory, test_meter, test_submodel
+from tests.learning import test_inventory, test_meter, test_models, test_submodel
 from tests.learning.models import test_cuts, test_meter_agreement
 from tests.learning.models.worlds import LARGE
 from tests.learning.test_split import FEW, blocks_of, exact, flops_sum
@@ -18,8 +18,13 @@ EACH = (
     test_cuts.test_front_and_back_equal_the_whole_at_every_cut,
     test_cuts.test_gradients_through_a_cut_equal_those_of_the_whole,
     test_cuts.test_a_training_batch_of_one_and_untouched_inputs,
+    test_models.test_front_and_back_make_the_whole_at_every_cut,
+    test_models.test_initial_weights_are_the_models_and_nothing_else,
 )
-UNGROUPED = (test_meter.test_a_second_meter_counts_the_same_flops, test_meter_agreement.test_flops_equal_pytorchs_own_counter)
+UNGROUPED = (
+    test_meter.test_a_second_meter_counts_the_same_flops,
+    test_meter_agreement.test_flops_equal_pytorchs_own_counter,
+)
 CUTTABLE = (
     test_submodel.test_the_small_model_says_what_the_masked_one_says,
     test_submodel.test_shapes_are_known_without_data,

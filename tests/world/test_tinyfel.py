@@ -208,7 +208,7 @@ def test_bandwidths_follow_the_channel_as_it_fades() -> None:
     """
     block_s = 20.0
     fading = Fading(BlockFading(round(block_s * 1e9)), "transfer")
-    played = time_only(air(tiny(rounds=40, count_downlink=True), fading))
+    played = time_only(air(tiny(rounds=25, count_downlink=True), fading))
     within = [row for row in played.rounds if row.start_ns // (block_s * 1e9) == row.end_ns // (block_s * 1e9)]
     assert len(within) >= 10
     for row in within:
@@ -241,10 +241,10 @@ def test_rates_of_the_present_by_hand() -> None:
 
 
 def test_knowing_the_mean_alone_costs_time() -> None:
-    """Directional, one world: over 40 rounds of fading, bandwidths by the mean channel take longer than by the present one."""
+    """Directional, one world: over 12 rounds of fading, bandwidths by the mean channel take longer than by the present one."""
     fading = Fading(BlockFading(round(20e9)), "transfer")
     ends = {
-        knowledge: time_only(air(tiny(rounds=40, knowledge=knowledge), fading)).rounds[-1].end_ns
+        knowledge: time_only(air(tiny(rounds=12, knowledge=knowledge), fading)).rounds[-1].end_ns
         for knowledge in ("mean", "now")
     }
     assert ends["now"] < ends["mean"]

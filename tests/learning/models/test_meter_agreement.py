@@ -50,7 +50,9 @@ def _facts(found: Cost) -> tuple[object, ...]:
     return found.ops, found.flops, found.bytes, found.peak_bytes
 
 
-@pytest.mark.parametrize("name", [name for name in EVERYDAY if "mobilenet" not in name])  # torch is wrong about its groups
+@pytest.mark.parametrize(
+    "name", [name for name in EVERYDAY if "mobilenet" not in name]
+)  # torch is wrong about its groups
 def test_flops_equal_pytorchs_own_counter(name: str) -> None:
     model, inputs = build(spec(name)), images(name, 4).to("meta")
     with FlopCounterMode(display=False) as counter:
