@@ -1,6 +1,7 @@
 """Asynchronous training on Ray: the hashes of an inline run with one and with four actors, devices lost, and few calls."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from emulator.learning.sgd import Problem
 from emulator.protocols.catalogue import PROTOCOLS
 from tests.ray_worlds import RAY, UNEVEN, kept, on_ray, played_on, same
 from tests.world.test_asynchronous import ALL, RULES
-from tests.worlds import CNN, MLP, fleet, plan, play, profile
+from tests.worlds import CNN, MLP, Played, fleet, plan, play, profile
 
 pytestmark = RAY
 
@@ -37,8 +38,12 @@ def test_same_hashes_with_one_and_with_four_actors(devices_per_actor: int) -> No
     """All nine, one after another on the same actors."""
     with kept(mixed("fedasync", samples=UNEVEN), devices_per_actor) as cluster:
         for name in ALL:
-            blueprint = mixed(name, samples=UNEVEN)
-            same(played_on(cluster, blueprint), play(blueprint))
+            same(played_on(cluster, mixed(name, samples=UNEVEN)), inline(name))
+
+
+@cache
+def inline(name: str) -> Played:
+    return play(mixed(name, samples=UNEVEN))
 
 
 def test_an_update_is_two_calls() -> None:

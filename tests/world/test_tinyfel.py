@@ -208,7 +208,7 @@ def test_bandwidths_follow_the_channel_as_it_fades() -> None:
     """
     block_s = 20.0
     fading = Fading(BlockFading(round(block_s * 1e9)), "transfer")
-    played = time_only(air(tiny(rounds=25, count_downlink=True), fading))
+    played = time_only(air(tiny(rounds=40, count_downlink=True), fading))
     within = [row for row in played.rounds if row.start_ns // (block_s * 1e9) == row.end_ns // (block_s * 1e9)]
     assert len(within) >= 10
     for row in within:
