@@ -13,7 +13,7 @@ from tests.learning.test_split import FEW, blocks_of, exact, flops_sum
 
 EACH = (
     test_meter.test_flops_layer_by_layer,
-    test_meter.test_the_larger_models_too_for_a_batch,
+    test_meter.test_training_costs_the_same_on_meta_as_on_real_tensors,
     test_meter_agreement.test_meta_equals_real,
     test_cuts.test_front_and_back_equal_the_whole_at_every_cut,
     test_cuts.test_gradients_through_a_cut_equal_those_of_the_whole,
@@ -45,6 +45,15 @@ def test_flops_at_every_cut_of_a_large_model(name: str) -> None:
 CASES = [
     *product(EACH, LARGE),
     *product(UNGROUPED, [name for name in LARGE if "mobilenet" not in name]),  # torch is wrong about groups
+    *product([test_meter.test_training_costs_the_same_on_meta_as_on_real_tensors], test_meter.LARGER),
+    (test_meter_agreement.test_meta_equals_real_for_a_batch_of_one, "vgg11"),
+    *product(
+        (
+            test_meter_agreement.test_meta_equals_real_with_frozen_statistics,
+            test_meter_agreement.test_activations_in_place_would_save_no_memory,
+        ),
+        ("resnet18", "mobilenetv2"),
+    ),
     *product(CUTTABLE, [name for name in LARGE if not MODELS[name].gated]),  # a gate reads all channels
 ]
 
