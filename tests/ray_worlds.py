@@ -1,6 +1,7 @@
 """Tiny worlds on the shared Ray cluster. Actors that were started play the next run on the same data, too."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -16,9 +17,11 @@ from emulator.run import simulate
 from tests.worlds import DIGITS, Played, dealt
 
 RAY = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]  # the marks of tests that share the cluster
-USUAL = (40,) * 8  # samples of most worlds' devices; worlds with fewer devices leave some of them alone
-KEPT: dict[tuple[int, ...], Cluster] = {}  # samples -> started actors
-MOST = 3
+# Samples of most worlds' devices; worlds with fewer devices leave some of them alone.
+USUAL = (40,) * 8
+UNEVEN = (40, 33, 17, 1, 52, 0, 16, 20)
+KEPT: dict[tuple[tuple[int, ...], int | None], Cluster] = {}  # samples, devices per actor -> started actors
+MOST = 5
 Test = TypeVar("Test", bound=Callable[..., Any])
 
 
@@ -30,21 +33,28 @@ def on_cluster(test: Test) -> Test:
 
 
 def on_ray(blueprint: Blueprint) -> Played:
-    """Play on two hosts, those of an earlier run where they hold the same data."""
-    samples = blueprint.samples if blueprint.samples != USUAL[: len(blueprint.samples)] else USUAL
-    cluster = KEPT.pop(samples, None)
+    """Play on a host a core, those of an earlier run where they hold the same data."""
+    with kept(blueprint) as cluster:
+        return played_on(cluster, blueprint)
+
+
+@contextmanager
+def kept(blueprint: Blueprint, devices_per_actor: int | None = None) -> Iterator[Cluster]:
+    """Started actors that hold a blueprint's data (a host for each of two cores by default), left for later tests."""
+    own = blueprint.samples
+    key = next((kind for kind in (USUAL, UNEVEN) if own == kind[: len(own)]), own), devices_per_actor
+    cluster = KEPT.pop(key, None)
     if cluster is None:
         if len(KEPT) == MOST:
             close(KEPT.pop(next(iter(KEPT))))
         cluster = Cluster()
-        cluster.start(_fleet(samples, -(-len(samples) // 2)))
+        cluster.start(_fleet(*key))
     try:
-        played = played_on(cluster, blueprint)
+        yield cluster
     except BaseException:
         close(cluster)
         raise
-    KEPT[samples] = cluster
-    return played
+    KEPT[key] = cluster
 
 
 def afresh(blueprint: Blueprint, devices_per_actor: int | None, **changes: Any) -> Played:

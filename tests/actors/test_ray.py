@@ -23,7 +23,7 @@ from emulator.protocols.fednova import FedNovaSettings, fednova
 from emulator.protocols.round_settings import RoundSettings
 from emulator.protocols.scaffold import ScaffoldSettings, scaffold
 from emulator.protocols.tinyfel import TinyFELSettings, tinyfel
-from tests.ray_worlds import RAY, afresh, fleet_of, on_ray, played_on, same
+from tests.ray_worlds import RAY, UNEVEN, fleet_of, kept, on_ray, played_on, same
 from tests.world.protocols import Deadline, Marked, Quiet, asynchronous, deadline, failing, mortal, reading
 from tests.worlds import CNN, DIGITS, fleet, plan, play, time_only
 
@@ -32,14 +32,16 @@ pytestmark = RAY
 
 BLUEPRINT = plan(
     fedavg, FedAvgSettings(rounds=3, cohort=5, learning_rate=0.1, momentum=0.5), fleet(8), problem=CNN,
-    samples=(40, 33, 17, 1, 52, 0, 16, 20),
+    samples=UNEVEN,
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("devices_per_actor", [8, 2, None, 1])
-def test_same_hashes_on_any_placement(devices_per_actor: int | None) -> None:
-    """One, two and four actors, one a core, and an actor per device."""
-    played = afresh(BLUEPRINT, devices_per_actor)
+@pytest.mark.parametrize(("devices_per_actor", "actors"), [(8, 1), (None, 2), (2, 4), (1, 8 + 2)])
+def test_same_hashes_on_any_placement(devices_per_actor: int | None, actors: int) -> None:
+    """One, one for each of two cores, four, and an actor per device, whose programs two workers play."""
+    with kept(BLUEPRINT, devices_per_actor) as cluster:
+        played = played_on(cluster, BLUEPRINT)
+    assert cluster.started["actors"] == actors
     same(played, play(BLUEPRINT))
     assert played.end.calls <= 1 + 3 * 5 + 3 * (1 + 2)  # at most one a device-round; the server's; two hosts evaluating
 
@@ -72,43 +74,49 @@ def test_a_stop_on_accuracy_is_the_same_with_the_clock_running_ahead() -> None:
     same(played, play(blueprint))
 
 
-@pytest.mark.parametrize(("number", "devices_per_actor"), [(SIGKILL, 2), (SIGSTOP, 2)])
-def test_a_process_that_dies_or_hangs_changes_nothing(number: int, devices_per_actor: int, tmp_path: Path) -> None:
-    """It sends itself the signal in its first training; it is started again and its program too."""
-    settings = Marked(rounds=2, cohort=4, mark=str(tmp_path / "died"), signal=number)
-    inline_settings = Marked(rounds=2, cohort=4, mark=str(tmp_path / "inline"))
+def test_a_process_that_dies_or_hangs_changes_nothing(tmp_path: Path) -> None:
+    """It sends itself the signal in its first training; it is started again and its program too. Both on the same actors."""
     (tmp_path / "inline").touch()  # inline must not die
-    expected = play(plan(mortal, inline_settings, fleet(4)))
-    found = afresh(plan(mortal, settings, fleet(4)), devices_per_actor, patience_s=3.0)
-    assert (tmp_path / "died").exists()
-    assert found.end.weights_sha256 == expected.end.weights_sha256
-    assert found.events == expected.events
+    inline = plan(mortal, Marked(rounds=2, cohort=4, mark=str(tmp_path / "inline")), fleet(4))
+    expected = play(inline)
+    with Cluster() as cluster:
+        cluster.start(replace(fleet_of(inline, 2), patience_s=3.0))
+        for number in (SIGKILL, SIGSTOP):
+            mark = tmp_path / str(int(number))
+            settings = Marked(rounds=2, cohort=4, mark=str(mark), signal=number)
+            found = played_on(cluster, plan(mortal, settings, fleet(4)))
+            assert mark.exists()
+            assert found.end.weights_sha256 == expected.end.weights_sha256
+            assert found.events == expected.events
 
 
 def test_an_error_in_an_actor_tells_where() -> None:
-    with pytest.raises(
-        Exception, match=r"fail failed on device-0000 in round 1 at virtual time .*RuntimeError: the step is"
-    ):
-        on_ray(plan(failing, Quiet(), fleet(2)))
+    """And leaves the actors fit for the next run."""
+    words = r"fail failed on device-0000 in round 1 at virtual time .*RuntimeError: the step is"
+    blueprint = plan(fedavg, FedAvgSettings(rounds=1, cohort=2, learning_rate=0.1), fleet(2))
+    with kept(blueprint) as cluster:
+        with pytest.raises(Exception, match=words):
+            played_on(cluster, plan(failing, Quiet(), fleet(2)))
+        same(played_on(cluster, blueprint), play(blueprint))
 
 
 def test_named_device_actors_describe_themselves() -> None:
-    with Cluster() as cluster:
-        started = cluster.start(fleet_of(BLUEPRINT, 1))
+    with kept(BLUEPRINT, 1) as cluster:
+        name = play(BLUEPRINT).rounds[0].finished[0]
+        device = ray.get_actor(name, namespace=cluster.namespace)
+        before = ray.get(device.describe.remote())["state"]["programs"]  # those of earlier runs
         played = played_on(cluster, BLUEPRINT)
-        name = played.rounds[0].finished[0]
-        told = ray.get(ray.get_actor(name, namespace=cluster.namespace).describe.remote())
+        told = ray.get(device.describe.remote())
         assert told["device"] == name
         assert told["profile"] == "test"
-        assert told["state"]["programs"] == sum(name in row.finished for row in played.rounds)
-        assert started["actors"] == 8 + 2
+        assert told["state"]["programs"] - before == sum(name in row.finished for row in played.rounds)
         assert {f"device-{number:04d}" for number in range(8)} <= set(named(cluster))
 
 
 def test_actors_end_with_their_run() -> None:
     with Cluster() as cluster:
-        cluster.start(fleet_of(BLUEPRINT, None))
-        assert len(named(cluster)) == 1 + 2
+        cluster.start(fleet_of(BLUEPRINT, 8))
+        assert len(named(cluster)) == 1 + 1
     for _ in range(100):
         if not named(cluster):
             break
@@ -127,8 +135,7 @@ def test_started_actors_play_several_runs() -> None:
     other = plan(
         fedavg, FedAvgSettings(rounds=2, cohort=8, learning_rate=0.05), fleet(8), problem=CNN, samples=BLUEPRINT.samples
     )
-    with Cluster() as cluster:
-        cluster.start(fleet_of(BLUEPRINT, None))
+    with kept(BLUEPRINT) as cluster:
         for blueprint in (BLUEPRINT, other, BLUEPRINT):
             same(played_on(cluster, blueprint), play(blueprint))
 

@@ -1,20 +1,20 @@
 """Asynchronous training on Ray: the hashes of an inline run with one and with four actors, devices lost, and few calls."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
 
-from actors.cluster import Cluster
 from emulator.blueprint import Blueprint
 from emulator.devices.condition import Condition
 from emulator.devices.population import GroupSpec
 from emulator.devices.presence import Markov
 from emulator.learning.sgd import Problem
 from emulator.protocols.catalogue import PROTOCOLS
-from tests.ray_worlds import RAY, fleet_of, on_ray, played_on, same
+from tests.ray_worlds import RAY, UNEVEN, kept, on_ray, played_on, same
 from tests.world.test_asynchronous import ALL, RULES
-from tests.worlds import CNN, MLP, fleet, plan, play, profile
+from tests.worlds import CNN, MLP, Played, fleet, plan, play, profile
 
 pytestmark = RAY
 
@@ -36,10 +36,14 @@ def mixed(name: str, problem: Problem | None = None, **changes: Any) -> Blueprin
 @pytest.mark.parametrize("devices_per_actor", [8, 2])
 def test_same_hashes_with_one_and_with_four_actors(devices_per_actor: int) -> None:
     """All nine, one after another on the same actors."""
-    with Cluster() as cluster:
-        cluster.start(fleet_of(mixed("fedasync"), devices_per_actor))
+    with kept(mixed("fedasync", samples=UNEVEN), devices_per_actor) as cluster:
         for name in ALL:
-            same(played_on(cluster, mixed(name)), play(mixed(name)))
+            same(played_on(cluster, mixed(name, samples=UNEVEN)), inline(name))
+
+
+@cache
+def inline(name: str) -> Played:
+    return play(mixed(name, samples=UNEVEN))
 
 
 def test_small_updates_travel_together() -> None:

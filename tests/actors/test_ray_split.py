@@ -11,7 +11,7 @@ from emulator.learning.sgd import Problem
 from emulator.protocols.split_learning import SplitLearningSettings, split_learning
 from emulator.protocols.split_training import SplitTraining
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
-from tests.ray_worlds import RAY, afresh, on_ray, same
+from tests.ray_worlds import RAY, UNEVEN, afresh, kept, on_ray, played_on, same
 from tests.world.split_protocols import Marked, alternating, mortal
 from tests.worlds import CNN, fleet, plan, play, profile, time_only
 
@@ -27,24 +27,24 @@ def split_plan(protocol: Any, settings: Any, samples: tuple[int, ...]) -> Bluepr
     return plan(protocol, settings, fleet(len(samples)), problem=PROBLEM, samples=samples)
 
 
-SAMPLES = (40, 33, 17, 1, 52, 0, 16, 20)
-
-
 @pytest.mark.parametrize(
     ("protocol", "settings", "devices_per_actor"),
     [
-        (splitfed_v1, SplitFedV1Settings(**MANY), 4),
+        (splitfed_v1, SplitFedV1Settings(**MANY), None),
         (split_learning, SplitLearningSettings(**MANY), 1),
     ],
 )
-def test_same_hashes_and_one_program_a_device_round(protocol: Any, settings: Any, devices_per_actor: int) -> None:
+def test_same_hashes_and_one_program_a_device_round(
+    protocol: Any, settings: Any, devices_per_actor: int | None
+) -> None:
     """On two hosts of four devices, and with an actor per device.
 
     Calls: a device-round is one (its minibatches, server's part included); the start; the server's two averages a round (none
     where devices take turns); two hosts evaluating.
     """
-    blueprint = split_plan(protocol, settings, SAMPLES)
-    inline, found = play(blueprint), afresh(blueprint, devices_per_actor)
+    blueprint = split_plan(protocol, settings, UNEVEN)
+    with kept(blueprint, devices_per_actor) as cluster:
+        inline, found = play(blueprint), played_on(cluster, blueprint)
     same(found, inline)
     assert time_only(blueprint).events == inline.events
     assert found.end.calls <= 1 + ROUNDS * COHORT + ROUNDS * (1 + 2)
@@ -56,7 +56,7 @@ def test_groups_with_cuts_of_their_own_and_coded_updates() -> None:
     codecs: dict[str, Any] = {"update_codec": {"codec": "int8-signed"}, "error_feedback": True}
     blueprint = plan(
         splitfed_v1, SplitFedV1Settings(**MANY, **codecs), groups,
-        problem=Problem(CNN.model, CNN.normalise, 1), samples=SAMPLES,
+        problem=Problem(CNN.model, CNN.normalise, 1), samples=UNEVEN,
     )  # fmt: skip
     inline = play(blueprint)
     same(on_ray(blueprint), inline)
@@ -78,7 +78,7 @@ def test_an_actor_that_dies_between_two_passes_changes_nothing(tmp_path: Path) -
     inline.touch()  # inline must not die
     common: dict[str, Any] = {**MANY, "rounds": 2}
     expected = play(split_plan(mortal, Marked(**common, mark=str(inline)), (40, 40, 40, 40)))
-    found = afresh(split_plan(mortal, Marked(**common, mark=str(died)), (40, 40, 40, 40)), 2)
+    found = afresh(split_plan(mortal, Marked(**common, mark=str(died)), (40, 40, 40, 40)), 4)
     assert died.exists()
     assert found.end.weights_sha256 == expected.end.weights_sha256
     assert found.events == expected.events

@@ -8,9 +8,9 @@ import ray
 
 from actors.device import Watched, remote_device
 from actors.watchdog import Pulse, Stalled, Watchdog
-from tests.ray_worlds import RAY
 
-pytestmark = RAY
+# Not from tests.ray_worlds: the worker below imports this module, and need not import torch for it.
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
 class Forgetful:

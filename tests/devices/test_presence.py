@@ -28,9 +28,9 @@ def on_time(presence: Presence, until_ns: int) -> int:
 @pytest.mark.parametrize(("mean_on_s", "mean_off_s"), [(30.0, 10.0), (5.0, 45.0), (1.0, 1.0)])
 def test_long_run_share_of_a_markov_chain(mean_on_s: float, mean_off_s: float) -> None:
     """The share on is a / (a + b); its variance over a time t is 2 (ab)^2 / ((a + b)^3 t) (renewal theory, both phases
-    exponential). 40 independent devices over 2,000 cycles each: within 4 standard errors."""
+    exponential). 40 independent devices over 500 cycles each: within 4 standard errors."""
     cycle = mean_on_s + mean_off_s
-    span_s, devices = 2000 * cycle, 40
+    span_s, devices = 500 * cycle, 40
     shares = [on_time(Markov(key, mean_on_s, mean_off_s), round(span_s * S)) / (span_s * S) for key in range(devices)]
     error = sqrt(2 * (mean_on_s * mean_off_s) ** 2 / (cycle**3 * span_s) / devices)
     assert sum(shares) / devices == pytest.approx(mean_on_s / cycle, abs=4 * error)

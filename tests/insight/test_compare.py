@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
 import sys
 from math import inf
 from pathlib import Path
@@ -209,9 +208,11 @@ def test_figures_are_pdfs_and_the_same_every_time(tmp_path: Path, template: Path
     assert all(text.startswith(b"%PDF") for text in texts[0])
 
 
-def test_figures_without_matplotlib_say_what_is_missing(tmp_path: Path, template: Path) -> None:
-    code = "import sys; sys.modules['matplotlib'] = None; from emulator.cli import main; sys.exit(main(sys.argv[1:]))"
-    words = [sys.executable, "-c", code, "compare", str(template), "--figures", "--out", str(tmp_path / "out")]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "got no matplotlib; expected it: pip install 'edge-emulator[figures]'" in done.stderr
+def test_figures_without_matplotlib_say_what_is_missing(
+    tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """None in ``sys.modules`` is how Python itself remembers that there is no such module."""
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["compare", str(template), "--figures", "--out", str(tmp_path / "out")]) == 2
+    assert "got no matplotlib; expected it: pip install 'edge-emulator[figures]'" in capsys.readouterr().err

@@ -95,10 +95,10 @@ def test_a_failing_run_is_told_and_the_others_go_on(tmp_path: Path, capsys: pyte
 
 @pytest.mark.timeout(600)
 def test_a_killed_sweep_finishes_the_rest_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Twelve runs of a round, one after another; killed when two or more are there, no process of it stays."""
+    """Eight runs of a round, one after another; killed when two or more are there, no process of it stays."""
     file = sweep_file(
         tmp_path,
-        seeds=[1, 2, 3],
+        seeds=[1, 2],
         grid={"protocol.rounds": [1], "protocol.cohort": [2, 4], "protocol.batch_size": [8, 16]},
     )
     words = [sys.executable, "-m", "emulator", "sweep", str(file), "--jobs", "1"]
@@ -110,17 +110,17 @@ def test_a_killed_sweep_finishes_the_rest_only(tmp_path: Path, capsys: pytest.Ca
     process.wait()
     _gone(process.pid)
     before = summaries(tmp_path)
-    assert 2 <= len(before) < 12
+    assert 2 <= len(before) < 8
     times = {path: path.stat().st_mtime_ns for path in before}
     assert main(["sweep", str(file), "--jobs", "1"]) == 0
     told = capsys.readouterr().err
     assert told.count("was there") == len(before)
-    assert len(summaries(tmp_path)) == 12
+    assert len(summaries(tmp_path)) == 8
     assert {path: path.stat().st_mtime_ns for path in before} == times
     found = rows(tmp_path)
-    assert [row["status"] for row in found] == ["done"] * 12
-    assert len({row["folder"] for row in found}) == 12
-    assert {row["seed"] for row in found} == {"1", "2", "3"}
+    assert [row["status"] for row in found] == ["done"] * 8
+    assert len({row["folder"] for row in found}) == 8
+    assert {row["seed"] for row in found} == {"1", "2"}
 
 
 def _gone(group: int) -> None:

@@ -7,9 +7,10 @@ import torch
 
 from actors.values import Spec
 from emulator.learning.inventory import PARTS, parts
-from emulator.learning.models import MODELS, weight_specs
+from emulator.learning.models import weight_specs
 from emulator.learning.sgd import train
 from emulator.learning.tracing import measure
+from tests.learning.models.worlds import EVERYDAY
 from tests.learning.test_meter import sgd_for, shard_of, spec_of
 
 
@@ -20,7 +21,7 @@ def inputs_of(name: str, samples: int) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("name", EVERYDAY)
 def test_parts_sum_to_the_peak_that_the_meter_measured(name: str, momentum: float) -> None:
     settings = {"sgd": sgd_for(spec_of(name), 4, momentum=momentum)}
     found = parts(train, inputs_of(name, 10), settings)

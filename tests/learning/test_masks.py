@@ -5,7 +5,7 @@ from math import ceil
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.learning.mask import coded, decoded, largest, mask_bytes, tell, thick, thin, told, told_bytes
@@ -117,6 +117,7 @@ def test_round_robin_covers_all_neurons(volume: float, bound: int) -> None:
     assert len(seen) == 128
 
 
+@settings(max_examples=30)  # each of up to 400 cycles
 @given(st.sampled_from(["random", "helios"]), st.integers(1, 128), st.integers(0, 10**6))
 def test_skip_counters_are_bounded(how: str, kept: int, start: int) -> None:
     """Acceptance check 1, property: none exceeds C_max + 1 unless the forced filled all free places of a cycle.

@@ -7,6 +7,7 @@ import torch
 
 from emulator.learning.binding import bound
 from emulator.learning.models import MODELS, ModelSpec, build, cut_refusal, initial_weights, refusal, summary
+from tests.learning.models.worlds import EVERYDAY
 
 COUNTS = {
     # LeNet-5: 6*25+6, 16*6*25+16, 400*120+120, 120*84+84, 84*10+10.
@@ -59,7 +60,7 @@ def small_shape(name: str) -> tuple[int, int, int]:
     return (1 if name in ("mlp", "lenet", "cnn_mnist") else 3, side, side)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "vgg11_ecofed"])
+@pytest.mark.parametrize("name", EVERYDAY)
 def test_front_and_back_make_the_whole_at_every_cut(name: str) -> None:
     spec = ModelSpec(name, 10, small_shape(name))
     weights = initial_weights(spec, torch.Generator().manual_seed(1))
@@ -71,13 +72,9 @@ def test_front_and_back_make_the_whole_at_every_cut(name: str) -> None:
             assert torch.equal(model[cut:](model[:cut](images)), whole), f"cut {cut}"
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("name", EVERYDAY)
 def test_initial_weights_are_the_models_and_nothing_else(name: str) -> None:
     spec = ModelSpec(name, 10, small_shape(name))
-    if name == "vgg11_ecofed":
-        names = {**dict(build(spec).named_parameters()), **dict(build(spec).named_buffers())}.keys()
-        assert not any("num_batches" in weight for weight in names)
-        return
     torch.manual_seed(0)
     first = initial_weights(spec, torch.Generator().manual_seed(5))
     torch.manual_seed(1)  # the global generator must not matter

@@ -22,6 +22,7 @@ from emulator.learning.sgd import LocalSGD, Problem, train
 from emulator.learning.shards import Batches, Normalisation, Plan, Shard
 from emulator.learning.split import Half, Split, back, begin, code_seed, end, front, halves, minibatch, sizes
 from emulator.learning.tracing import measure
+from tests.learning.models.worlds import EVERYDAY
 
 SEED, BATCH, SAMPLES = 5, 3, 5  # two minibatches, of three samples and of two
 RATES: dict[str, float] = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 0.001}
@@ -89,21 +90,23 @@ def furthest(one: Weights, other: Weights) -> float:
 # ---- exact: the same weights ---------------------------------------------------------------------------------------------
 
 
-LARGE = (
-    "vgg11_ecofed",
-    "alexnet",
-    "vgg16",
-    "vgg19",
-    "vgg11_gated",
-    "vgg16_gated",
-    "resnet32_gated",
-)  # three of their cuts here; all of them in tests/reproduce
+# Of these, one of each large family, some of the cuts here; all of them, and their larger relatives, in tests/reproduce.
+FEW = ("alexnet", "vgg11", "vgg11_gated", "resnet18", "mobilenetv2_small")
 
 
-@pytest.mark.parametrize("name", MODELS)
+def blocks_of(name: str) -> int:
+    return len(build(problem(name).model))
+
+
+def cuts_of(name: str) -> list[int]:
+    """Those that are shown every day: all, or the first, a middle and the last."""
+    last = blocks_of(name) - 1
+    return sorted({1, (last + 1) // 2, last}) if name in FEW else list(range(1, last + 1))
+
+
+@pytest.mark.parametrize("name", EVERYDAY)
 def test_every_cut_gives_the_weights_of_unsplit_sgd(name: str) -> None:
-    blocks = len(build(problem(name).model))
-    exact(name, (1, blocks // 2, blocks - 1) if name in LARGE else range(1, blocks))
+    exact(name, cuts_of(name))
 
 
 def exact(name: str, cuts: Iterable[int]) -> None:
@@ -168,8 +171,12 @@ def costs(split: Split, size: int, samples: int = SAMPLES) -> tuple[dict[str, Co
     return {"front": forward, "back": server, "resume": backward}, (waiting, gradient, (mine, shard))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EVERYDAY)
 def test_flops_of_both_sides_are_those_of_the_unsplit_step(name: str) -> None:
+    flops_sum(name, cuts_of(name))
+
+
+def flops_sum(name: str, cuts: Iterable[int]) -> None:
     """Forward and backward once, wherever the cut: the device's and the server's FLOPs sum to those of local training."""
     weights = Spec.of(dict(build(problem(name).model).state_dict()))
     shard = Spec.of(
@@ -179,8 +186,8 @@ def test_flops_of_both_sides_are_those_of_the_unsplit_step(name: str) -> None:
         )
     )
     whole = measure(train, (weights, shard, 0), {"sgd": LocalSGD(problem(name), Plan(BATCH), **RATES)})[1].flops
-    device, last = 0, len(build(problem(name).model)) - 1
-    for cut in sorted({*range(1, min(last, 4)), last // 2 or 1, last}):  # of deep models a few: each takes a second
+    device = 0
+    for cut in cuts:
         found, _ = costs(split_at(name, cut), BATCH)
         assert sum(cost.flops for cost in found.values()) == whole, cut
         assert found["front"].flops + found["resume"].flops > device, cut  # a longer front does more

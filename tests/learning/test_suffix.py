@@ -1,6 +1,7 @@
 """TinyFEL's local training: backpropagation that stops early, its time and its memory, and averages block by block."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from actors.values import Spec
 from emulator.learning.aggregation import average
 from emulator.learning.binding import Weights, block_of, bound, part
 from emulator.learning.meter import Cost, Meter
-from emulator.learning.models import ModelSpec, initial_weights, summary
+from emulator.learning.models import ModelSpec, initial_weights, summary, weight_specs
 from emulator.learning.sgd import LocalSGD, Problem, train
 from emulator.learning.shards import Normalisation, Plan, Shard, shard_spec
 from emulator.learning.suffix import (
@@ -27,6 +28,11 @@ from tests.worlds import CNN, DIGITS
 
 SGD = LocalSGD(CNN, Plan(16, 2), 0.1, momentum=0.9)
 SHARD = Shard(torch.from_numpy(DIGITS.x_train[:40]), torch.from_numpy(DIGITS.y_train[:40]))
+
+
+def meta(problem: Problem) -> Weights:
+    """Shapes of its weights: on meta nobody draws them."""
+    return {name: torch.empty(w.shape, dtype=w.dtype, device="meta") for name, w in weight_specs(problem.model).items()}
 
 
 def start(problem: Problem = CNN) -> Weights:
@@ -103,19 +109,21 @@ def test_the_frozen_part_is_a_fixed_front() -> None:
 # ---- its time ----------------------------------------------------------------------------------------------------------
 
 
+@cache
 def cost_of(problem: Problem, first: int, samples: int = 32) -> Cost:
     sgd = LocalSGD(problem, Plan(32, 1), 0.1)
-    spec = Spec.of({name: tensor.to("meta") for name, tensor in start(problem).items()})
+    spec = Spec.of(meta(problem))
     found: Cost = measure(
         train_suffix, (spec, shard_spec(samples, problem.model.shape), 0), {"sgd": sgd, "first": first}
     )[1]
     return found
 
 
+@cache
 def forward_flops(problem: Problem, samples: int = 32) -> list[int]:
     """Of each block, from a forward pass of its own."""
     found, values = [], torch.zeros((samples, *problem.model.shape), device="meta")
-    weights = {name: tensor.to("meta") for name, tensor in start(problem).items()}
+    weights = meta(problem)
     for block in range(len(summary(problem.model))):
         mine, blocks = part(weights, block, block + 1), (block, block + 1)
         with torch.no_grad(), bound(problem.model, mine, training=True, blocks=blocks) as one:
@@ -158,10 +166,11 @@ def test_time_is_alpha_and_phi_beta(name: str) -> None:
 # ---- its memory ----------------------------------------------------------------------------------------------------------
 
 
+@cache
 def counted(name: str, first: int, batch: int = 32) -> tuple[int, int]:
     """Weights + gradients + saved activations of the platform's own step, and its live peak; bytes, on meta."""
     problem = Problem(ModelSpec(name, 10, (3, 32, 32)), Normalisation(255.0, (0.5,) * 3, (0.5,) * 3))
-    weights = {key: tensor.to("meta") for key, tensor in start(problem).items()}
+    weights = meta(problem)
     images = torch.zeros((batch, 3, 32, 32), dtype=torch.uint8, device="meta")
     shard = Shard(images, torch.zeros(batch, dtype=torch.int64, device="meta"))
     own = part(weights, first, 99)

@@ -7,6 +7,7 @@ what autograd saves for the backward pass (each storage once). Here the same ste
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 import torch
@@ -75,6 +76,7 @@ class Memory:
         return self.weights + self.gradients * (2 if momentum else 1) + self.saved
 
 
+@cache
 def memory(name: str, blocks: int, batch: int = 32) -> Memory:
     """Of a step on the last ``blocks``. What autograd saves is found twice: by its hooks and by the meter."""
     model = model_of(name)

@@ -237,8 +237,16 @@ def test_no_neuron_is_starved(selection: str, cycles: int) -> None:
 # ---- identity ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("settings", [{}, {"aggregation": "P"}, {"download": "full"}, {"selection": "round_robin"}])
-@pytest.mark.parametrize("problem", [MLP, CNN])
+@pytest.mark.parametrize(
+    ("problem", "settings"),
+    [
+        *(
+            (MLP, settings)
+            for settings in ({}, {"aggregation": "P"}, {"download": "full"}, {"selection": "round_robin"})
+        ),
+        *((CNN, settings) for settings in ({}, {"aggregation": "P", "download": "full", "selection": "round_robin"})),
+    ],
+)
 def test_without_stragglers_it_is_fedavg_to_the_bit(problem: Problem, settings: dict[str, Any]) -> None:
     """Acceptance check 3: weights, events, times."""
     common = COMMON | {"momentum": 0.5, "local_epochs": 2}
