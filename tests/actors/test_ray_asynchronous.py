@@ -47,7 +47,7 @@ def inline(name: str) -> Played:
 
 
 def test_small_updates_travel_together() -> None:
-    """Eight at work: the fifth result that is owed (of two or three updates and their merges) sends them all, in three calls or four.
+    """Eight at work: the fifth result that is owed (of two or three updates and their merges) sends them all, in few calls.
 
     24 updates alone would be two calls each. Versions that are evaluated are asked for one by one, by two hosts.
     """
