@@ -112,6 +112,7 @@ class Course:
     joules: dict[str, float] | None = None
 
     def note(self, row: Round) -> None:
+        """A round has ended."""
         self.rounds, self.end_s, self.joules = row.round, row.end_ns / 1e9, row.joules
         if row.accuracy is None:
             return

@@ -149,6 +149,7 @@ def _on_ray(
 
 
 def header(scenario: Scenario, options: RunOptions, prepared: Prepared, decisions: list[Decision] | None) -> Header:
+    """What a run folder tells of its run before it begins."""
     ignored = options.timing_only and scenario.stop.accuracy is not None and decisions is None
     return Header(
         name=scenario.name,

@@ -35,11 +35,18 @@ class Host(Protocol):
     supply: Supply | None
 
     @property
-    def processor(self) -> Processor: ...
+    def processor(self) -> Processor:
+        """Where computations queue."""
+
     @property
-    def attachment(self) -> Attachment | Edge | None: ...
-    def duration_ns(self, cost: Cost) -> int: ...
-    def way(self, to: Any) -> Way: ...
+    def attachment(self) -> Attachment | Edge | None:
+        """Where it is linked to the network; None for a server in its middle."""
+
+    def duration_ns(self, cost: Cost) -> int:
+        """Nanoseconds that such a computation takes here, alone."""
+
+    def way(self, to: Any) -> Way:
+        """The links from here to another node."""
 
 
 class Verb(Future):

@@ -70,4 +70,5 @@ def _decoded(coded: Encoded, name: str, which: tuple[int, tuple[int, ...]], code
 
 
 def coding_of(name: str, codec: Codec) -> Codec:
+    """The codec of a tensor of this name: BatchNorm's running statistics always travel as fp32."""
     return FP32 if name.endswith(STATISTICS) else codec

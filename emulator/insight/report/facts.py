@@ -176,6 +176,7 @@ class Facts:
 
     @property
     def median_round_s(self) -> float:
+        """Virtual seconds of the median round."""
         return median(path.seconds for path in self.paths)
 
     def role(self, name: str) -> str:

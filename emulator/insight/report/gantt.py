@@ -32,10 +32,12 @@ class Line:
 
     @property
     def asked_ns(self) -> int:
+        """When it was first asked for something."""
         return min(row.queued_ns for row in self.rows)
 
     @property
     def done_ns(self) -> int:
+        """When the last of it was over."""
         return max(row.end_ns for row in self.rows)
 
 
