@@ -130,7 +130,7 @@ def _front(source: str, spec: ModelSpec, cut: int, target: Path) -> None:
     save(target, spec, load_into(whole, file, front_names(whole, cut)), {"source": f"{source}, {cut} blocks"})
 
 
-def tested(study: Study, claims: tuple[Claim, ...]) -> Tested:
+def verdicts_on(study: Study, claims: tuple[Claim, ...]) -> Tested:
     """A study's runs, done now or kept from before, and what they say."""
     make_fronts()
     return Tested(study, claims, study.results())
@@ -139,7 +139,7 @@ def tested(study: Study, claims: tuple[Claim, ...]) -> Tested:
 def main() -> bool:
     """Print both studies; there is no limit to miss."""
     for study, claims in ((MOBILE, MOBILE_CLAIMS), (STUDY, CLAIMS)):
-        print(f"\n{study.name}\n\n{tested(study, claims)}", flush=True)
+        print(f"\n{study.name}\n\n{verdicts_on(study, claims)}", flush=True)
     return True
 
 

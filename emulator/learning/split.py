@@ -19,7 +19,7 @@ from actors.program import resume as resume
 from emulator.learning.binding import Weights, block_of, bound, clone, parameter_names, part
 from emulator.learning.codecs import Codec, Encoded, Float
 from emulator.learning.meter import in_place, label, unmetered
-from emulator.learning.models import BlockRow, ModelSpec, summary
+from emulator.learning.models import summary
 from emulator.learning.sgd import Problem, descend
 from emulator.learning.shards import Plan, Shard
 
@@ -48,7 +48,7 @@ class Split:
 
     def shape(self, size: int) -> tuple[int, ...]:
         """Shape of the smashed data of a minibatch."""
-        return (size, *_blocks(self.problem.model)[self.cut - 1].shape)
+        return (size, *summary(self.problem.model)[self.cut - 1].shape)
 
     def lighter(self) -> Iterator[tuple[str, "Split"]]:
         """Smaller and smaller batches."""
@@ -57,16 +57,9 @@ class Split:
 
 
 @cache
-def _blocks(model: ModelSpec) -> list[BlockRow]:
-    """The model's blocks: found by a forward pass of the platform's own, which no device does."""
-    with unmetered():
-        return summary(model)
-
-
-@cache
 def blocks(split: Split, *, back: bool) -> tuple[int, int]:
     """The blocks of one half."""
-    count = len(_blocks(split.problem.model))
+    count = len(summary(split.problem.model))
     return (split.cut, count) if back else (0, split.cut)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.ecofed_learning import CLAIMS, MOBILE, MOBILE_CLAIMS, STUDY, tested
+from benchmarks.ecofed_learning import CLAIMS, MOBILE, MOBILE_CLAIMS, STUDY, verdicts_on
 from benchmarks.study import Claim, Study
 from emulator.learning.datasets import available
 from emulator.pretrained import pretrained_here
@@ -24,4 +24,4 @@ VERDICTS: list[tuple[Study, tuple[Claim, ...], list[str]]] = [
 @pytest.mark.parametrize(("study", "claims", "verdicts"), VERDICTS)
 def test_verdicts(study: Study, claims: tuple[Claim, ...], verdicts: list[str]) -> None:
     """Five paired seeds. A verdict that changes, for better or worse, changes the page too."""
-    assert tested(study, claims).verdicts() == verdicts
+    assert verdicts_on(study, claims).verdicts() == verdicts

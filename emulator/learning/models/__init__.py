@@ -11,10 +11,12 @@ the peaks of a step), and PyTorch's in-place ReLU6 even copies its input first.
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
+from emulator.learning.meter import unmetered
 from emulator.learning.models import deep, gated, small, weights
 from emulator.learning.models.gated import KEEP, GatedConv
 from emulator.learning.models.layers import BatchNorm2d
@@ -203,17 +205,21 @@ class BlockRow:
     smashed_bytes: int
 
 
-def summary(spec: ModelSpec) -> list[BlockRow]:
-    """The model block by block, from one forward pass on meta tensors. Raises ValueError as ``build`` does."""
-    model = build(spec).eval()
+@lru_cache(maxsize=256)
+def summary(spec: ModelSpec) -> tuple[BlockRow, ...]:
+    """The model block by block, from one forward pass on meta tensors, which no device does.
+
+    Raises ValueError as ``build`` does.
+    """
+    model, rows = build(spec).eval(), []
     values = torch.empty((1, *spec.shape), device="meta")
-    rows = []
-    for index, block in enumerate(model):
-        values = block(values)
-        count = sum(parameter.numel() for parameter in block.parameters())
-        size = values[0].numel() * values.element_size()
-        rows.append(BlockRow(index, _name(block), count, tuple(values.shape[1:]), size))
-    return rows
+    with unmetered():
+        for index, block in enumerate(model):
+            values = block(values)
+            count = sum(parameter.numel() for parameter in block.parameters())
+            size = values[0].numel() * values.element_size()
+            rows.append(BlockRow(index, _name(block), count, tuple(values.shape[1:]), size))
+    return tuple(rows)
 
 
 def _name(block: nn.Module) -> str:
