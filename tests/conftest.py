@@ -11,7 +11,7 @@ from hypothesis import settings
 
 torch.set_num_threads(1)
 # No test goes by how long it takes on the machine that it runs on.
-settings.register_profile("unhurried", deadline=None)
+settings.register_profile("unhurried", deadline=None, max_examples=40)  # more where a property asks for more
 settings.load_profile("unhurried")
 # Ray gives its workers a lower priority than whoever started them: beside other tests they would hardly ever run.
 os.environ.setdefault("RAY_worker_niceness", "0")

@@ -23,7 +23,7 @@ def codes_of_a_width(draw: st.DrawFn) -> tuple[int, list[int]]:
     return width, draw(st.lists(st.integers(0, 2**width - 1), max_size=40))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(codes_of_a_width())
 def test_packing_is_exact_and_gives_the_documented_bytes(drawn: tuple[int, list[int]]) -> None:
     width, codes = drawn

@@ -37,7 +37,7 @@ def test_int8_by_hand() -> None:
     assert torch.allclose(decoded, tensor_of([0.0, 0.0, 0.1, 3.1, 12.7]), atol=1e-6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(FLOATS, st.booleans())
 def test_int8_against_numpy(values: list[float], signed: bool) -> None:
     """The same codes by NumPy's float32; in float64, the textbook's round(h / scale) where it is no near tie."""
@@ -56,7 +56,7 @@ def test_int8_against_numpy(values: list[float], signed: bool) -> None:
         assert np.array_equal(codes[clear], np.rint(textbook[clear]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(FLOATS, st.booleans())
 def test_int8_errs_by_half_a_scale_at_most(values: list[float], signed: bool) -> None:
     """In float64: |decoded - h| <= scale / 2 and float32's rounding; 0 and the largest sizes come back exactly."""
@@ -115,7 +115,7 @@ def test_stochastic_against_numpy(depth: int) -> None:
     assert same.mean() > 0.998
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(FLOATS, st.integers(1, 32), st.integers(0, 2**40))
 def test_stochastic_errs_by_less_than_a_step_and_keeps_signs(values: list[float], depth: int, seed: int) -> None:
     x = tensor_of(values)
@@ -205,7 +205,7 @@ def test_sign_by_hand() -> None:
     assert Sign().decode(encoded, 0, (2, 2)).tolist() == [[2.0, -2.0], [2.0, -2.0]]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(FLOATS)
 def test_sign_errs_by_the_closed_form(values: list[float]) -> None:
     """||C(x) - x||^2 = ||x||_2^2 - ||x||_1^2 / n, relative to ||x||_2^2 within 1e-5 (the scale is float32)."""

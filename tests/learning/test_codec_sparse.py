@@ -44,7 +44,7 @@ def test_top_k_by_hand() -> None:
     assert through(codec, torch.tensor([[1.0, -3.0], [2.0, 0.5]]), 0).tolist() == [[0.0, -3.0], [2.0, 0.0]]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(-8, 8, width=32), min_size=1, max_size=40), st.floats(0.01, 1))
 def test_top_k_keeps_the_largest_by_numpy(values: list[float], ratio: float) -> None:
     """The same sizes as NumPy's sort (ties may go either way), in their places; and the contraction of its paper."""
@@ -65,7 +65,7 @@ def test_equal_entries_still_give_k() -> None:
 # ---- random-k and dropout ------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 60), st.floats(0.01, 1), st.integers(0, 2**63 - 1))
 def test_random_k_keeps_k_scaled_entries(count: int, ratio: float, seed: int) -> None:
     x, k = normal(count), kept(count, ratio)
@@ -77,7 +77,7 @@ def test_random_k_keeps_k_scaled_entries(count: int, ratio: float, seed: int) ->
 
 
 @pytest.mark.parametrize("mask", ["seed", "bitmap"])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(count=st.integers(1, 60), p=st.floats(0, 1, exclude_max=True), seed=st.integers(0, 2**63 - 1))
 def test_dropout_keeps_exactly_its_share(mask: str, count: int, p: float, seed: int) -> None:
     x, k = normal(count), max(1, round((1 - p) * count))

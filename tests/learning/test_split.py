@@ -90,8 +90,10 @@ def furthest(one: Weights, other: Weights) -> float:
 # ---- exact: the same weights ---------------------------------------------------------------------------------------------
 
 
-# Of these, one of each large family, some of the cuts here; all of them, and their larger relatives, in tests/reproduce.
-FEW = ("alexnet", "vgg11", "vgg11_gated", "resnet18", "mobilenetv2_small")
+# Of these some of the cuts here; all of them, and their larger relatives, in tests/reproduce.
+FEW = (
+    "alexnet", "vgg11", "vgg11_gated", "resnet8", "resnet8_gated", "resnet9", "resnet18", "mobilenetv2_small",
+)  # fmt: skip
 
 
 def blocks_of(name: str) -> int:

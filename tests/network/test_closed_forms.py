@@ -115,7 +115,7 @@ SIZES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 def test_m_g_1_processor_sharing(sizes: str) -> None:
     """E[T] = E[S] / (1 - rho), whatever the distribution of sizes (Kleinrock, Queueing Systems vol. 2, 1976, section 4.4).
 
-    Load 0.7, 20 independent runs of 2,000 jobs after 500 to warm up; within four standard errors of their mean.
+    Load 0.7, 20 independent runs of 1,200 jobs after 400 to warm up; within four standard errors of their mean.
     """
     means = [mean_stay(np.random.default_rng([number, 5]), SIZES[sizes], 0.7) for number in range(20)]
     error = np.std(means, ddof=1) / sqrt(len(means))
@@ -124,7 +124,7 @@ def test_m_g_1_processor_sharing(sizes: str) -> None:
 
 
 def mean_stay(draw: np.random.Generator, sizes: Callable[[np.random.Generator, int], np.ndarray], load: float) -> float:
-    jobs, warm = 2500, 500
+    jobs, warm = 1600, 400
     arrivals = np.rint(np.cumsum(draw.exponential(1 / load, jobs)) * 1e9).astype(np.int64)
     works = sizes(draw, jobs)
     works = works / works.mean()  # the mean is known to be 1: what is left is the spread

@@ -127,7 +127,7 @@ def descriptions(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(descriptions())
 def test_a_resolved_scenario_reads_back_equal(description: dict[str, Any]) -> None:
     scenario = build(description)

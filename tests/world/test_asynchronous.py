@@ -342,9 +342,9 @@ def test_timing_alone_tells_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_values_do_not_pile_up(name: str) -> None:
-    """What is alive varies with how far who is at work has got; a value kept a round would be fifteen more."""
-    found = living_handles(five(name, 30))
-    assert max(found[15:]) <= max(found[:15]) + 5
+    """What is alive varies with how far who is at work has got; a value kept a round would be ten more."""
+    found = living_handles(five(name, 20))
+    assert max(found[10:]) <= max(found[:10]) + 5
 
 
 def test_in_a_steady_state_the_same_values_live() -> None:

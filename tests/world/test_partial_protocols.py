@@ -159,7 +159,7 @@ def test_a_lost_device_leaves_the_rest_unharmed(name: str, settings: dict[str, A
 
 @pytest.mark.parametrize(("name", "settings"), CASES)
 def test_it_learns(name: str, settings: dict[str, Any]) -> None:
-    """Property: in twelve rounds of digits every variant knows more than half of them (a guess: a tenth)."""
-    played = play(world(name, {"rounds": 12} | settings, samples=(200,) * 5, problem=MLP))
+    """Property: in eight rounds of digits every variant knows more than half of them (a guess: a tenth)."""
+    played = play(world(name, {"rounds": 8} | settings, samples=(200,) * 5, problem=MLP))
     assert played.rounds[-1].accuracy is not None
     assert played.rounds[-1].accuracy > 0.5
