@@ -211,10 +211,10 @@ def summary(spec: ModelSpec) -> tuple[BlockRow, ...]:
 
     Raises ValueError as ``build`` does.
     """
-    model, rows = build(spec).eval(), []
-    values = torch.empty((1, *spec.shape), device="meta")
-    with unmetered():
-        for index, block in enumerate(model):
+    rows = []
+    with unmetered():  # nor does it cost anything where a step is the first to ask
+        values = torch.empty((1, *spec.shape), device="meta")
+        for index, block in enumerate(build(spec).eval()):
             values = block(values)
             count = sum(parameter.numel() for parameter in block.parameters())
             size = values[0].numel() * values.element_size()

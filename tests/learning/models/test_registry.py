@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from emulator.learning.meter import Meter
 from emulator.learning.models import MODELS, ModelSpec, build, cut_refusal, refusal, summary
 from tests.learning.models.worlds import NAMES, spec
 
@@ -205,3 +206,16 @@ def test_cuts_that_there_are() -> None:
 
 def test_a_spec_can_be_a_key_and_travel() -> None:
     assert {spec("cnn"): 1}[pickle.loads(pickle.dumps(spec("cnn")))] == 1
+
+
+def test_who_asks_first_for_a_summary_pays_nothing() -> None:
+    """It is made once: the step that happens to be the first to need it must cost what it costs afterwards."""
+    spec, costs = ModelSpec("cnn", 10, (1, 8, 8)), []
+    summary.cache_clear()
+    for _ in range(2):
+        with Meter() as meter:
+            held = torch.ones(3, device="meta") + 1
+            assert len(summary(spec)) == 4
+        costs.append((meter.cost().ops, meter.cost().peak_bytes))
+    assert costs[0] == costs[1]
+    assert held.shape == (3,)
