@@ -14,6 +14,8 @@ from typing import Any
 import simpy
 from simpy.events import EventPriority
 
+from emulator.protocols.verbs import DeviceLost
+
 LATE = EventPriority(
     2
 )  # after everything else of the same instant: deadlines are inclusive, losses and stops come last
@@ -21,14 +23,6 @@ LATE = EventPriority(
 
 class Cancelled(Exception):
     """Raised at an ``await`` of a verb or task that somebody else cut off."""
-
-
-class DeviceLost(Exception):
-    """The device is gone (out of reach, out of battery). Raised at the ``await``; its work is not run."""
-
-    def __init__(self, device: str) -> None:
-        super().__init__(f"device {device} is lost")
-        self.device = device
 
 
 class OutOfMemory(DeviceLost):

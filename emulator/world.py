@@ -109,18 +109,26 @@ class World:
         work and are not drawn, nor are those without data, who would be back at once, again and again; every such draw of
         a round is another one (the first as without). Where none but busy ones will ever be there it gives nobody.
         """
-        free = self._free(busy)
-        while not free:
+        while not (drawn := self.sample_now(count, busy=busy)):
             if all(device.name in self.gone or not self._drawn(device, busy) for device in self.devices):
                 if busy:
                     return []
                 raise NobodyLeft
             self._return = Future(self._engine.clock)
             await self._return
-            free = self._free(busy)
-        generator = stream(self._seeds.sampling, "cohort", self.round, *((self._draws,) if self._draws else ()))
+        return drawn
+
+    def sample_now(self, count: int, *, busy: Collection[Node] | None = None) -> list[Node]:
+        """As ``sample``, of those that are there now: without a wait, and nobody where nobody is there."""
+        free = self._free(busy)
+        if not free:
+            return free
+        draw = self._draws
         self._draws += busy is not None
-        chosen = generator.choice(len(free), size=min(count, len(free)), replace=False)
+        if count >= len(free):
+            return free
+        generator = stream(self._seeds.sampling, "cohort", self.round, *((draw,) if draw else ()))
+        chosen = generator.choice(len(free), size=count, replace=False)
         return [free[index] for index in sorted(chosen.tolist())]
 
     def _free(self, busy: Collection[Node] | None) -> list[Node]:

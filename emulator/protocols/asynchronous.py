@@ -8,13 +8,14 @@ what comes waits.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol, Self
 
 from pydantic import Field
 
 from emulator.protocols.base import Rounds
 from emulator.protocols.staleness import SQUARE_ROOT, Staleness
-from emulator.protocols.verbs import Node, Value, World
+from emulator.protocols.verbs import DeviceLost, Node, Value, World
 
 Parts = tuple[Value, ...]  # what is learned, whole or in halves, at the server
 BUNDLES = 2  # lots in which the work of all is sent: few calls, yet some is played while the rest waits
@@ -134,14 +135,21 @@ class Server:
     async def _next(self) -> None:
         """Ask those for whom there is room, as soon as they are there, or take what comes; arrivals go first."""
         room = self._concurrency - len(self._out) if self._rule.eager or not self._came else 0
-        found: dict[str, Any] = {}
-        if room:
+        free = self._world.sample_now(room, busy=self._out) if room else ()
+        if free:
+            await self._world.gather({})  # the end of this instant
+        elif room:
             waits = {"came": self._arrival(), "free": self._world.sample(room, busy=self._out)}
             found = await self._world.gather(waits, first=1)
-        for device in found.get("free", ()):
-            await self._ask(device)
-        if not found.get("free"):
-            await self._take(found["came"] if "came" in found else await self._arrival())
+            if "came" in found:
+                await self._take(found["came"])
+                return
+            free = found["free"]
+        if free and not len(self._box):
+            for device in free:
+                await self._ask(device)
+        else:
+            await self._take(await self._arrival())
 
     async def _arrival(self) -> Node | None:
         found: Node | None = await self._box.get()
@@ -154,12 +162,14 @@ class Server:
         self._asked.append(device)
         self._out[device] = self._world.spawn(self._errand(device, self._offers[device.cut]))
 
-    async def _errand(self, device: Node, offered: Any) -> Came | None:
-        """One device's work; None where the device is lost."""
+    async def _errand(self, device: Node, offered: Any) -> Came:
+        """One device's work."""
         version, given, begun, turn = self._version, self._parts, self._world.now, self._turns[device.name]
-        made = await self._world.gather({turn: self._training.client(device, offered, turn)})
-        self._box.put(device)
-        return Came(device, version, self._world.now - begun, given, made[turn]) if made else None
+        try:
+            made = await self._training.client(device, offered, turn)
+        finally:
+            self._box.put(device)
+        return Came(device, version, self._world.now - begun, given, made)
 
     async def _take(self, first: Node | None) -> None:
         """An arrival and all others of its instant, in the order of asking."""
@@ -171,9 +181,8 @@ class Server:
             self._over = True
             await self._timer
         for device in [device for device in self._out if device in here]:
-            came = await self._out.pop(device)
-            if came is not None:
-                self._came.append(came)
+            with suppress(DeviceLost):
+                self._came.append(await self._out.pop(device))
 
     async def _merge(self, count: int) -> None:
         """A new version of the oldest ``count`` that came; it ends the round."""

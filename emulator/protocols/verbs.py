@@ -12,6 +12,14 @@ class Unmet(ValueError):
     """What the user's settings ask for cannot be met, as the world is now: ``protocol.key: got X; what is missing``."""
 
 
+class DeviceLost(Exception):
+    """The device is gone (out of reach, out of battery). Raised at the ``await``; its work is not run."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__(f"device {device} is lost")
+        self.device = device
+
+
 class Predicted(Protocol):
     """What a compute would cost on a node."""
 
@@ -163,6 +171,9 @@ class World(Protocol):
 
     async def sample(self, count: int, *, busy: Collection[Node] | None = None) -> Sequence[Node]:
         """Devices drawn for this round; with ``busy``, one of several draws in it, among those that are not busy."""
+
+    def sample_now(self, count: int, *, busy: Collection[Node] | None = None) -> Sequence[Node]:
+        """As ``sample``, of those that are there now; nobody where nobody is."""
 
     def gather(
         self, clients: Mapping[K, Coroutine[Any, Any, V]], *, first: int | None = None, within_s: float | None = None
