@@ -71,8 +71,8 @@ class DeviceActor:
         made = self._worker.play.options(num_returns=returns).remote(payload, *references)
         try:
             if returns == 1:
-                return await made
-            return tuple(await asyncio.gather(*made)) if returns else ()
+                return _passed_on(await made)
+            return tuple(map(_passed_on, await asyncio.gather(*made))) if returns else ()
         finally:
             self._ended += 1
 
@@ -89,6 +89,11 @@ class DeviceActor:
     async def memory_bytes(self) -> int:
         """Memory of this process (see ``resident_bytes``)."""
         return resident_bytes()
+
+
+def _passed_on(packed: list[tuple[bytes, list[Any]]]) -> list[tuple[bytes, list[pickle.PickleBuffer]]]:
+    """Packed values that came from another actor, to be sent again: the buffers that Ray gives cannot be."""
+    return [(header, [pickle.PickleBuffer(buffer) for buffer in buffers]) for header, buffers in packed]
 
 
 class Watched:

@@ -1,8 +1,8 @@
 """Plays a tape on Ray: programs of one actor travel together, arguments by reference, results owned by the aggregator."""
 
 from collections.abc import Callable, Iterable
-from itertools import count
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import ray
 import torch
@@ -14,20 +14,33 @@ from actors.watchdog import Pulse, Watchdog
 from actors.worker import Call
 
 CPU = torch.device("cpu")
-SMALL_BYTES = 65536  # returns up to this size share one object
+OBJECT_BYTES = 4 << 20  # up to this size a call's returns share an object: each costs Ray more than what is in it
 PROGRAMS_PER_CALL = 32  # enough that the call itself costs little, few enough that results flow while others still run
 
 
 class Held(NamedTuple):
-    """Where a result is: an object of Ray's, and its place when that is a bundle."""
+    """Where a result is: an object of Ray's, and its place among those that share it."""
 
     reference: Any
-    place: int | None
+    place: int
 
 
 def _take(held: Held) -> Tree:
-    found = ray.get(held.reference)
-    return unpack(found if held.place is None else found[held.place], CPU)
+    return unpack(ray.get(held.reference)[held.place], CPU)
+
+
+def _shared(sizes: Iterable[int]) -> tuple[int, ...]:
+    """How many of a call's returns, in order, each of its objects holds."""
+    shares: list[int] = []
+    filled = 0
+    for size in sizes:
+        filled += size
+        if shares and filled <= OBJECT_BYTES:
+            shares[-1] += 1
+        else:
+            shares.append(1)
+            filled = size
+    return tuple(shares)
 
 
 def _all(references: Iterable[Any]) -> Callable[[float], bool]:
@@ -60,19 +73,23 @@ class RayPending:
 
 
 class RayCompletion:
-    """Waits for a result without fetching it."""
+    """Waits for an object, and so for all results in it, without fetching it."""
 
     def __init__(self, reference: Any, watchdog: Watchdog) -> None:
         self._reference = reference
         self._watchdog = watchdog
+        self._there = False
 
     def ready(self) -> bool:
         """Whether it is there (or has failed)."""
-        return bool(ray.wait([self._reference], timeout=0, fetch_local=False)[0])
+        self._there = self._there or bool(ray.wait([self._reference], timeout=0, fetch_local=False)[0])
+        return self._there
 
     def results(self) -> list[Tree]:
         """Nothing, once it is there."""
-        self._watchdog.wait(_all([self._reference]))
+        if not self._there:
+            self._watchdog.wait(_all([self._reference]))
+            self._there = True
         return []
 
 
@@ -84,6 +101,7 @@ class RayExecutor:
     def __init__(self, actors: Actors, server: Any, pulse: Callable[[], Pulse]) -> None:
         self.calls = 0
         self._held: dict[Result, Held] = {}
+        self._completions = WeakValueDictionary[Any, RayCompletion]()  # results that share an object share one
         self._server = server
         self._hosts, self._devices = actors.hosts, actors.devices
         self._watchdog = Watchdog(
@@ -109,31 +127,34 @@ class RayExecutor:
 
     def _call(self, actor: Any, programs: list[Program]) -> list[Held]:
         """One call; gives where each return is, in order, and remembers them."""
-        payload, references, returns, small = self._pack(programs)
-        made = actor.play.options(num_returns=returns).remote(payload, *references)
-        return self._unpack(programs, [made] if returns == 1 else list(made or []), small)
+        payload, references, shares = self._pack(programs)
+        made = actor.play.options(num_returns=len(shares)).remote(payload, *references)
+        return self._unpack(programs, made, shares)
 
     def _call_device(self, program: Program) -> None:
-        payload, references, returns, small = self._pack([program])
+        payload, references, shares = self._pack([program])
         actor, round = self._devices[program.lane], program.steps[-1].place.round
-        made = actor.play.options(num_returns=returns).remote(payload, references, returns, round)
-        self._unpack([program], [made] if returns == 1 else list(made or []), small)
+        made = actor.play.options(num_returns=len(shares)).remote(payload, references, len(shares), round)
+        self._unpack([program], made, shares)
 
-    def _pack(self, programs: list[Program]) -> tuple[bytes, list[Any], int, list[bool]]:
-        """A call's payload, the references it needs, how many objects it returns, and which returns are small."""
+    def _pack(self, programs: list[Program]) -> tuple[bytes, list[Any], tuple[int, ...]]:
+        """A call's payload, the references it needs, and how many of its returns each of its objects holds."""
         references: dict[Any, int] = {}
-        arguments: dict[Result, tuple[int, int | None]] = {}
+        arguments: dict[Result, tuple[int, int]] = {}
         for name in (name for program in programs for name in program.arguments):
             held = self._held[name]
             arguments[name] = (references.setdefault(held.reference, len(references)), held.place)
-        small = [size <= SMALL_BYTES for program in programs for size in program.sizes]
-        payload = dumps(Call(tuple(programs), arguments, tuple(small)))
+        shares = _shared(size for program in programs for size in program.sizes)
         self.calls += 1
-        return payload, list(references), small.count(False) + any(small), small
+        return dumps(Call(tuple(programs), arguments, shares)), list(references), shares
 
-    def _unpack(self, programs: list[Program], made: list[Any], small: list[bool]) -> list[Held]:
-        large, places = iter(made), count()
-        held = [Held(made[-1], next(places)) if is_small else Held(next(large), None) for is_small in small]
+    def _unpack(self, programs: list[Program], made: Any, shares: tuple[int, ...]) -> list[Held]:
+        references = [made] if len(shares) == 1 else list(made or [])
+        held = [
+            Held(reference, place)
+            for reference, share in zip(references, shares, strict=True)
+            for place in range(share)
+        ]
         names = [name for program in programs for name in program.returns]
         self._held.update(zip(names, held, strict=True))
         return held
@@ -162,4 +183,8 @@ class RayExecutor:
 
     def completion(self, result: Result) -> RayCompletion:
         """Tells when a result is there."""
-        return RayCompletion(self._held[result].reference, self._watchdog)
+        reference = self._held[result].reference
+        found = self._completions.get(reference)
+        if found is None:
+            found = self._completions[reference] = RayCompletion(reference, self._watchdog)
+        return found

@@ -168,13 +168,22 @@ class Tape:
         self._ship([handle.origin for handle in handles if isinstance(handle.origin, Op)])
 
     def _owe(self, ops: Iterable[Op]) -> None:
+        """With patience what was owed before goes when it is enough: all of it has ended, so that its lanes go as a whole."""
+        if len(self._owed) >= self.patience > 0:
+            self._ship(self._owed, hurry=False)
         self._owed.update((op, None) for op in ops if not op.shipped)
-        if len(self._owed) > self.patience:
+        if not self.patience:
             self._ship(self._owed)
 
-    def _ship(self, needed: Iterable[Op]) -> None:
-        """Play the lanes of these operations, in waves: a lane's operations go when all that they need has gone before."""
-        for lanes in waves(self._with_lanes(needed), self._waited_for):
+    def _ship(self, needed: Iterable[Op], *, hurry: bool = True) -> None:
+        """Play the lanes of these operations, in waves: a lane's operations go when all that they need has gone before.
+
+        Without ``hurry`` a few that would wait for others of these are kept for the next time: whoever plays them would wait.
+        """
+        todo = waves(self._with_lanes(needed), self._waited_for)
+        if not hurry and sum(len(ops) for lanes in todo[2:] for ops in lanes) <= self.patience // 2:
+            todo = todo[:2]
+        for lanes in todo:
             for ops in lanes:
                 for op in ops:
                     self._held[op.lane].pop(op.step.op)

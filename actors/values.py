@@ -129,14 +129,14 @@ def _key(tree: Tree) -> Any:
     return (type(tree), tree)
 
 
-Packed = tuple[bytes, list[np.ndarray]]  # structure, and the tensors' bytes as uint8 arrays
+Packed = tuple[bytes, list[pickle.PickleBuffer]]  # structure, and the tensors' bytes
 
 
 def pack(tree: Tree) -> Packed:
     """A tree for a process border: whoever passes it on needs neither torch nor the classes inside."""
     buffers: list[pickle.PickleBuffer] = []
     header = pickle.dumps(to_arrays(tree), protocol=5, buffer_callback=buffers.append)
-    return header, [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]
+    return header, buffers
 
 
 def unpack(packed: Packed, device: torch.device) -> Tree:
@@ -147,7 +147,7 @@ def unpack(packed: Packed, device: torch.device) -> Tree:
 
 def to_arrays(tree: Tree) -> Tree:
     """Tensors to NumPy arrays, without a copy where they are on the CPU: they cross process borders at half the cost."""
-    return map_tree(lambda leaf: leaf.detach().cpu().numpy() if isinstance(leaf, torch.Tensor) else leaf, tree)
+    return map_tree(lambda leaf: leaf.numpy(force=True) if isinstance(leaf, torch.Tensor) else leaf, tree)
 
 
 def to_tensors(tree: Tree, device: torch.device) -> Tree:
@@ -160,8 +160,7 @@ def _tensor(leaf: Any, device: torch.device) -> Any:
         return leaf.to(device)
     if not isinstance(leaf, np.ndarray):
         return leaf
-    if leaf.ctypes.data % ALIGNMENT == 0 and leaf.flags.c_contiguous:
-        return torch.from_numpy(leaf).to(device)
-    fresh = torch.empty(leaf.shape, dtype=torch.from_numpy(np.empty(0, leaf.dtype)).dtype)
-    fresh.numpy()[...] = leaf
-    return fresh.to(device)
+    tensor = torch.from_numpy(leaf)
+    if tensor.data_ptr() % ALIGNMENT or not tensor.is_contiguous():
+        tensor = tensor.clone(memory_format=torch.contiguous_format)
+    return tensor if device.type == "cpu" else tensor.to(device)

@@ -4,25 +4,26 @@ import gc
 import pickle
 import warnings
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
 
 from actors.player import Player
 from actors.program import Program, Result, resolve
-from actors.values import Packed, Tree, pack, unpack
+from actors.values import Tree, pack, unpack
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Programs that travel together. ``arguments`` tells where each result is: argument number, place in its bundle.
+    """Programs that travel together. ``arguments`` tells where each result is: argument number, place in that object.
 
-    ``small`` marks, return by return, those that come back in one bundle: an object of Ray's costs more than they do.
+    ``shares``: how many of the returns, in order, each object holds that comes back.
     """
 
     programs: tuple[Program, ...]
-    arguments: dict[Result, tuple[int, int | None]]
-    small: tuple[bool, ...]
+    arguments: dict[Result, tuple[int, int]]
+    shares: tuple[int, ...]
 
 
 class WorkerPlayer:
@@ -38,7 +39,7 @@ class WorkerPlayer:
         gc.freeze()  # torch's own objects need no scanning
 
     def play(self, payload: bytes, arguments: tuple[Any, ...]) -> Any:
-        """Play a call's programs; gives its large values one by one and its small ones as a bundle (``num_returns``)."""
+        """Play a call's programs; gives its objects one by one (``num_returns``), each a list of packed returns."""
         self.begun += 1
         try:
             return self._played(pickle.loads(payload), arguments)
@@ -47,13 +48,10 @@ class WorkerPlayer:
 
     def _played(self, call: Call, arguments: tuple[Any, ...]) -> Any:
         values = {name: self._value(arguments, place) for name, place in call.arguments.items()}
-        made = [pack(tree) for program in call.programs for tree in self._player.play(program, values)]
-        large = [packed for packed, small in zip(made, call.small, strict=True) if not small]
-        bundle = [packed for packed, small in zip(made, call.small, strict=True) if small]
-        found: list[Any] = [*large, bundle] if bundle else large
-        return found[0] if len(found) == 1 else tuple(found)
+        made = iter([pack(tree) for program in call.programs for tree in self._player.play(program, values)])
+        objects = [list(islice(made, share)) for share in call.shares]
+        return objects[0] if len(objects) == 1 else tuple(objects)
 
-    def _value(self, arguments: tuple[Any, ...], place: tuple[int, int | None]) -> Tree:
+    def _value(self, arguments: tuple[Any, ...], place: tuple[int, int]) -> Tree:
         position, index = place
-        packed: Packed = arguments[position] if index is None else arguments[position][index]
-        return unpack(packed, self.device)
+        return unpack(arguments[position][index], self.device)

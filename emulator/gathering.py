@@ -6,7 +6,8 @@ from typing import Any, Generic, TypeVar
 
 import simpy
 
-from emulator.tasks import Clock, DeviceLost, Future, Task
+from emulator.protocols.verbs import DeviceLost
+from emulator.tasks import Clock, Future, Task
 
 K = TypeVar("K")
 V = TypeVar("V")

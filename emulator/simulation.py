@@ -59,6 +59,7 @@ class Simulation:
         self.engine, self.world = build_world(plan, executor)
         if self.timing_only:
             self.world.replayed = decisions or []
+        self._tells_powers = all(device.supply is not None for device in self.world.devices)
         self.world.may_stop = plan.observation.accuracy is not None or self._stop_round(decisions) is not None
         self._stop_at = self._stop_round(decisions)
         self._reported: deque[Reported] = deque()
@@ -179,7 +180,7 @@ class Simulation:
             rows.append(self._held.popleft())
         decisions = self.world.decisions[self._decided : report.decisions]
         self._decided = report.decisions
-        return [*rows, *decisions, _round(told, score, report.joules if self._tells_powers() else None)]
+        return [*rows, *decisions, _round(told, score, report.joules if self._tells_powers else None)]
 
     def _flush(self) -> list[Message]:
         rows: list[Message] = [*self._held, *self.engine.rows]
@@ -221,11 +222,8 @@ class Simulation:
         joules = early.joules if early is not None else engine.ledger.joules()
         return Outcome(
             status, time_ns, rounds, digest, lost, operations, tape.skipped, self.executor.calls,
-            joules if self._tells_powers() else None,
+            joules if self._tells_powers else None,
         )  # fmt: skip
-
-    def _tells_powers(self) -> bool:
-        return all(device.supply is not None for device in self.world.devices)
 
 
 def _round(told: Reported, score: Accuracy, joules: dict[str, float] | None) -> Round:

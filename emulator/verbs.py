@@ -14,8 +14,9 @@ from emulator.engine import Engine, Finish
 from emulator.learning.meter import Cost
 from emulator.memory import Shelf
 from emulator.processors import Processor
+from emulator.protocols.verbs import DeviceLost
 from emulator.rows import Event
-from emulator.tasks import DeviceLost, Future
+from emulator.tasks import Future
 from network.attachment import Attachment
 from network.topology import Edge
 from network.transfer import Way

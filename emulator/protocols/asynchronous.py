@@ -18,7 +18,6 @@ from emulator.protocols.staleness import SQUARE_ROOT, Staleness
 from emulator.protocols.verbs import DeviceLost, Node, Value, World
 
 Parts = tuple[Value, ...]  # what is learned, whole or in halves, at the server
-BUNDLES = 2  # lots in which the work of all is sent: few calls, yet some is played while the rest waits
 LOOKS = 20  # aggregations a device, at most, in a short run that looks at what every device needs
 
 
@@ -30,8 +29,11 @@ class Asynchronous(Rounds):
 
     @property
     def patience(self) -> int:
-        """A merge is too small to travel alone."""
-        return self.concurrency // BUNDLES
+        """A merge is too small to travel alone: the trainings and merges of half of those at work go together.
+
+        While a lot is played, what was begun before it can go on.
+        """
+        return self.concurrency
 
     def everybody(self, devices: int) -> Self:
         """The whole fleet at work."""
@@ -129,7 +131,7 @@ class Server:
             self._timer = self._world.spawn(self._ring(self._rule.window_s))
 
     async def _ring(self, window_s: float) -> None:
-        await self._world.gather({}, within_s=window_s)
+        await self._world.wait(window_s)
         self._box.put(None)
 
     async def _next(self) -> None:
@@ -137,9 +139,9 @@ class Server:
         room = self._concurrency - len(self._out) if self._rule.eager or not self._came else 0
         free = self._world.sample_now(room, busy=self._out) if room else ()
         if free:
-            await self._world.gather({})  # the end of this instant
+            await self._world.wait()  # to the end of this instant
         elif room:
-            waits = {"came": self._arrival(), "free": self._world.sample(room, busy=self._out)}
+            waits: dict[str, Any] = {"came": self._arrival(), "free": self._world.sample(room, busy=self._out)}
             found = await self._world.gather(waits, first=1)
             if "came" in found:
                 await self._take(found["came"])
@@ -173,7 +175,7 @@ class Server:
 
     async def _take(self, first: Node | None) -> None:
         """An arrival and all others of its instant, in the order of asking."""
-        await self._world.gather({})  # the end of this instant
+        await self._world.wait()  # to the end of this instant
         here = {first}
         while len(self._box):
             here.add(await self._arrival())

@@ -38,7 +38,7 @@ class Courier:
         """Weights at a place (the server unless told), ready to be taken; ``turn``: of several from one place in a round."""
         place, coded = place or self.world.server, None
         names = (self.world.round, *((turn,) if turn else ()))
-        seed = self.seed(place, names)
+        seed = 0 if self.weights is None else self.seed(place, names)
         if self.weights is not None:
             coded = await place.compute(encode_weights, weights, seed, codec=self.weights)
         return Offer(self, place, weights, coded, seed, names)

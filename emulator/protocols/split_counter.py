@@ -70,7 +70,7 @@ class Counter:
         while self._clients or self._waiting:
             if not self._waiting:
                 self._take(await self._box.get())
-            await self.world.gather({})  # at the end of this instant: who else has come in it
+            await self.world.wait()  # to the end of this instant: who else has come in it
             while len(self._box):
                 self._take(await self._box.get())
             if self._waiting:

@@ -19,12 +19,12 @@ class Forgetful:
     def __init__(self) -> None:
         self._calls = 0
 
-    async def play(self, payload: bytes) -> bytes:
-        """The payload, from the second call on."""
+    async def play(self, payload: bytes) -> list[tuple[bytes, list[bytes]]]:
+        """The payload as a packed value, from the second call on."""
         self._calls += 1
         if self._calls == 1:
             await asyncio.Event().wait()
-        return payload
+        return [(payload, [])]
 
 
 def idle_server() -> Pulse:
@@ -39,7 +39,7 @@ def test_a_lost_call_is_made_again() -> None:
     ray.get(device.describe.remote())  # it has started
     asked = device.play.remote(b"seven", [], 1, 1)
     Watchdog([], [Watched(device)], idle_server, 3.0).wait(lambda seconds: bool(ray.wait([asked], timeout=seconds)[0]))
-    assert ray.get(asked) == b"seven"
+    assert ray.get(asked) == [(b"seven", [])]
 
 
 def test_a_result_that_nobody_makes_is_told() -> None:

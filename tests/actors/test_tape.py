@@ -168,15 +168,27 @@ def test_an_operation_under_way_stays_behind_when_its_lane_ships() -> None:
 
 
 def test_needs_are_collected_up_to_patience() -> None:
-    """Three results may be owed: the fourth ships all four lanes at once, and not the sums that nobody asked for yet."""
+    """Three results may be owed: before a fourth is, their lanes go at once, and not the sums that nobody asked for yet."""
     world = World(patience=3)
     total = world.do(-1, make, 0.0)
     for lane in range(4):
         assert not world.executor.programs
         total = world.do(-1, add, total, world.do(lane, make, float(lane)))
-    assert [program.lane for program in world.executor.programs] == [0, 1, 2, 3]
+    assert [program.lane for program in world.executor.programs] == [0, 1, 2]
     assert world.tape.fetch(total) == 6.0
-    assert [program.lane for program in world.executor.programs] == [0, 1, 2, 3, -1]
+    assert [program.lane for program in world.executor.programs] == [0, 1, 2, -1, 3, -1]
+
+
+def test_a_few_that_would_wait_for_others_go_the_next_time() -> None:
+    """Two devices' values, the server's sum, a device's of that and the server's again: the last two wait for the sum."""
+    world = World(patience=4)
+    merged = world.do(-1, add, world.do(0, make, 1.0), world.do(1, make, 2.0))
+    again = world.do(-1, add, merged, world.do(2, add, merged, merged))
+    assert not world.executor.programs
+    other = world.do(-1, add, again, world.do(3, make, 5.0))
+    assert [program.lane for program in world.executor.programs] == [0, 1, -1]
+    assert world.tape.fetch(other) == 14.0
+    assert [program.lane for program in world.executor.programs] == [0, 1, -1, 2, 3, -1]
 
 
 def test_what_needs_one_another_goes_in_waves() -> None:

@@ -19,7 +19,7 @@ def ends(discipline: str, starts_ms: tuple[int, ...]) -> list[float]:
     engine, world = build_world(plan(double, Quiet(), fleet(1), discipline=discipline), Inline(None))
 
     async def one(a: Any, start: int) -> float:
-        await world.gather({}, within_s=start / 1e3)
+        await world.wait(start / 1e3)
         await world.server.compute(multiply, a, a)
         return float(engine.clock.now_ns / MS)
 
@@ -53,7 +53,7 @@ def test_what_is_cut_off_leaves_the_others_faster() -> None:
     async def main() -> float:
         a = await world.server.compute(square, side=100)
         kept, cut = world.server.compute(multiply, a, a), world.server.compute(multiply, a, a)
-        await world.gather({}, within_s=0.001)
+        await world.wait(0.001)
         cut.cancel()
         await kept
         with pytest.raises(Cancelled):

@@ -7,7 +7,7 @@ import pytest
 from actors.inline import Inline
 from emulator.blueprint import build_world
 from emulator.devices.condition import Condition
-from emulator.tasks import DeviceLost
+from emulator.protocols.verbs import DeviceLost
 from tests.world.protocols import Quiet, double, multiply, ones, square
 from tests.world.test_verbs import run
 from tests.worlds import fleet, plan

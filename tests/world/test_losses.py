@@ -18,9 +18,10 @@ from emulator.devices.presence import Both, Markov
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.hierfavg import HierFavgSettings, hierfavg
 from emulator.protocols.round_settings import RoundSettings
+from emulator.protocols.verbs import DeviceLost
 from emulator.rows import Round
 from emulator.simulation import Simulation
-from emulator.tasks import DeviceLost, ProtocolError
+from emulator.tasks import ProtocolError
 from tests.world.protocols import Quiet, asynchronous, double, idle, multiply, ones, square
 from tests.world.test_edges import COMMON, edged
 from tests.world.test_verbs import run

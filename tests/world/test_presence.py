@@ -10,7 +10,7 @@ from emulator.devices.condition import Completeness, Condition
 from emulator.devices.intervals import Intervals
 from emulator.devices.presence import Markov
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
-from emulator.tasks import DeviceLost
+from emulator.protocols.verbs import DeviceLost
 from tests.world.protocols import Quiet, double, ones
 from tests.world.test_verbs import run
 from tests.worlds import fleet, plan, play, time_only

@@ -4,7 +4,8 @@ import pytest
 import simpy
 
 from emulator.gathering import Gather, Mailbox
-from emulator.tasks import Cancelled, Clock, DeviceLost, Future, ProtocolError, Task
+from emulator.protocols.verbs import DeviceLost
+from emulator.tasks import Cancelled, Clock, Future, ProtocolError, Task
 
 
 def sleep(clock: Clock, ns: int, value: object = None) -> Future:

@@ -7,7 +7,8 @@ import pytest
 from actors.inline import Inline
 from actors.program import StepFailed
 from emulator.blueprint import build_world
-from emulator.tasks import DeviceLost, ProtocolError, Task
+from emulator.protocols.verbs import DeviceLost
+from emulator.tasks import ProtocolError, Task
 from tests.world.protocols import Quiet, double, fail, halves, multiply, ones, square, total, untraceable
 from tests.worlds import fleet, plan, profile
 

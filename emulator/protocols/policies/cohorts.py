@@ -157,8 +157,8 @@ class Cohorts:
         turn = self._turn
         try:
             if wait_s:
-                await self.world.gather({}, within_s=wait_s)
-                await self.world.gather({})  # those who end in that very instant end first
+                await self.world.wait(wait_s)
+                await self.world.wait()  # those who end in that very instant end first
             turn.start(device)
             result = await client
             if self.figures is not None:
