@@ -60,6 +60,11 @@ class Clock:
         """Nanoseconds of virtual time since the start."""
         return int(self.env.now)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing else is due in this instant."""
+        return bool(self.env.peek() > self.env.now)
+
     def fail(self, error: BaseException) -> None:
         """End the run with ``error``: nobody is left who could await it."""
         if self.failure is None:

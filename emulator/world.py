@@ -133,8 +133,8 @@ class World:
         return [free[index] for index in sorted(chosen.tolist())]
 
     def _free(self, busy: Collection[Node] | None) -> list[Node]:
-        there = [device for device in self.devices if device.name not in self.away]
-        return there if busy is None else [device for device in there if self._drawn(device, busy)]
+        idle = [device for device in self.devices if busy is None or device not in busy]
+        return [device for device in idle if device.name not in self.away and self._drawn(device, busy)]
 
     def _drawn(self, device: Node, busy: Collection[Node] | None) -> bool:
         """Whether a device is among those to draw from when it is there; who fills gaps would draw one left out for ever."""
@@ -157,14 +157,15 @@ class World:
         found.watch = self._watch
         return found
 
-    def wait(self, seconds: float = 0.0) -> Future:
+    async def wait(self, seconds: float = 0.0) -> None:
         """So many virtual seconds; it ends last of all that happens in that instant (0: in this one)."""
         if not seconds >= 0:
             raise ProtocolError(f"wait({seconds}): expected seconds from now, at least 0")
         clock = self._engine.clock
-        over = Future(clock)
-        clock.late(lambda: _go_on(over), clock.now_ns + round(seconds * 1e9))
-        return over
+        if seconds or not clock.quiet:
+            over = Future(clock)
+            clock.late(lambda: _go_on(over), clock.now_ns + round(seconds * 1e9))
+            await over
 
     def _watch(self, asked: list[Any], seconds: dict[Any, float]) -> None:
         self._asked.update((node.name, None) for node in asked if _told(node))

@@ -180,7 +180,7 @@ class World(Protocol):
     ) -> Awaitable[dict[K, V]]:
         """Clients side by side; the results of those that count, in the given order."""
 
-    def wait(self, seconds: float = 0.0) -> Awaitable[None]:
+    async def wait(self, seconds: float = 0.0) -> None:
         """So many virtual seconds, or to the end of this instant: after all else that happens in it."""
 
     def not_asked(self, devices: Iterable[Node]) -> None:
