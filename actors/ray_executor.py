@@ -75,14 +75,18 @@ class RayPending:
 class RayCompletion:
     """Waits for an object, and so for all results in it, without fetching it."""
 
-    def __init__(self, reference: Any, watchdog: Watchdog) -> None:
+    def __init__(self, reference: Any, watchdog: Watchdog, calls: Callable[[], int]) -> None:
         self._reference = reference
         self._watchdog = watchdog
+        self._calls = calls
+        self._looked = -1  # calls that had been made when Ray was asked last
         self._there = False
 
     def ready(self) -> bool:
-        """Whether it is there (or has failed)."""
-        self._there = self._there or bool(ray.wait([self._reference], timeout=0, fetch_local=False)[0])
+        """Whether it is there (or has failed). Asking Ray costs as much as a round may: once for each call that is made."""
+        if not self._there and self._looked != self._calls():
+            self._looked = self._calls()
+            self._there = bool(ray.wait([self._reference], timeout=0, fetch_local=False)[0])
         return self._there
 
     def results(self) -> list[Tree]:
@@ -186,5 +190,5 @@ class RayExecutor:
         reference = self._held[result].reference
         found = self._completions.get(reference)
         if found is None:
-            found = self._completions[reference] = RayCompletion(reference, self._watchdog)
+            found = self._completions[reference] = RayCompletion(reference, self._watchdog, lambda: self.calls)
         return found
