@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from actors.player import Player
-from actors.program import Program, Result, resolve
+from actors.program import Program, Result, Travels, resolve
 from actors.values import Tree, pack, unpack
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Call(Travels):
     """Programs that travel together. ``arguments`` tells where each result is: argument number, place in that object.
 
     ``shares``: how many of the returns, in order, each object holds that comes back.
