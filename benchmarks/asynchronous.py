@@ -27,6 +27,10 @@ from emulator.wiring import plain
 DEVICES, SAMPLES, BATCH, ROUNDS, BUFFER = 50, 64, 16, 6, 10
 UPDATES = DEVICES * ROUNDS
 LIMIT = 1.2
+ABOVE = (
+    "mlp",
+    "fedasync",
+)  # known to be above the limit, and told: a training there takes as long as a merge's calls and copies
 REPEATS = 3
 
 
@@ -62,7 +66,7 @@ def seconds(kind: str, processes: int) -> dict[str, tuple[float, int]]:
 
 
 def main(repeats: int = REPEATS) -> bool:
-    """Median ratios; gives whether the limit was kept by the asynchronous protocols with the CNN (the MLP is reported)."""
+    """Median ratios; gives whether the limit was kept, but for what is known to be above it."""
     even()
     processes, kept = os.cpu_count() or 1, True
     print(f"{UPDATES} updates of {DEVICES} devices, {SAMPLES} samples in minibatches of {BATCH}; {processes} processes")
@@ -70,10 +74,13 @@ def main(repeats: int = REPEATS) -> bool:
         runs = [seconds(kind, processes) for _ in range(repeats)]
         for name in ("fedasync", "fedbuff"):
             ratio = median(run[name][0] / run["fedavg"][0] for run in runs)
-            kept &= kind != "cnn" or ratio <= LIMIT
+            known = (kind, name) == ABOVE
+            kept &= known or ratio <= LIMIT
             told = ", ".join(f"{run[name][0]:.2f}/{run['fedavg'][0]:.2f}" for run in runs)
             calls = f"calls {runs[0][name][1]}/{runs[0]['fedavg'][1]}"
-            print(f"{name} beside fedavg, {kind}: {ratio:.2f}x (limit {LIMIT} for the CNN); seconds {told}; {calls}")
+            print(
+                f"{name} beside fedavg, {kind}: {ratio:.2f}x ({'not held to ' if known else 'limit '}{LIMIT}); seconds {told}; {calls}"
+            )
     return kept
 
 

@@ -110,14 +110,14 @@ class World:
         work and are not drawn, nor are those without data, who would be back at once, again and again; every such draw of
         a round is another one (the first as without). Where none but busy ones will ever be there it gives nobody.
         """
-        while not (drawn := self.sample_now(count, busy=busy)):
+        while not self._free(busy):
             if all(device.name in self.gone or not self._drawn(device, busy) for device in self.devices):
                 if busy:
                     return []
                 raise NobodyLeft
             self._return = Future(self._engine.clock)
             await self._return
-        return drawn
+        return self.sample_now(count, busy=busy)
 
     def sample_now(self, count: int, *, busy: Collection[Node] | None = None) -> list[Node]:
         """As ``sample``, of those that are there now: without a wait, and nobody where nobody is there."""
