@@ -78,9 +78,8 @@ def main(repeats: int = REPEATS) -> bool:
             kept &= known or ratio <= LIMIT
             told = ", ".join(f"{run[name][0]:.2f}/{run['fedavg'][0]:.2f}" for run in runs)
             calls = f"calls {runs[0][name][1]}/{runs[0]['fedavg'][1]}"
-            print(
-                f"{name} beside fedavg, {kind}: {ratio:.2f}x ({'not held to ' if known else 'limit '}{LIMIT}); seconds {told}; {calls}"
-            )
+            limit = f"{'not held to ' if known else 'limit '}{LIMIT}"
+            print(f"{name} beside fedavg, {kind}: {ratio:.2f}x ({limit}); seconds {told}; {calls}")
     return kept
 
 
