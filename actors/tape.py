@@ -160,7 +160,7 @@ class Tape:
             self._kill([op])
 
     def owe(self, handles: Iterable[Handle]) -> None:
-        """These values are needed elsewhere, soon: their lanes are shipped when more is owed than patience allows."""
+        """These values are needed elsewhere, soon: lanes are shipped before more is owed than patience allows."""
         self._owe([handle.origin for handle in handles if isinstance(handle.origin, Op)])
 
     def need(self, handles: Iterable[Handle]) -> None:
@@ -178,7 +178,8 @@ class Tape:
     def _ship(self, needed: Iterable[Op], *, hurry: bool = True) -> None:
         """Play the lanes of these operations, in waves: a lane's operations go when all that they need has gone before.
 
-        Without ``hurry`` a few that would wait for others of these are kept for the next time: whoever plays them would wait.
+        Without ``hurry`` only the first two go (devices' work, and what is made of it) where the rest is little beside patience:
+        whoever plays that would wait for the others, with what could be played meanwhile queued behind. It goes the next time.
         """
         todo = waves(self._with_lanes(needed), self._waited_for)
         if not hurry and sum(len(ops) for lanes in todo[2:] for ops in lanes) <= self.patience // 2:

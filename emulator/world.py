@@ -133,8 +133,7 @@ class World:
         return [free[index] for index in sorted(chosen.tolist())]
 
     def _free(self, busy: Collection[Node] | None) -> list[Node]:
-        idle = [device for device in self.devices if busy is None or device not in busy]
-        return [device for device in idle if device.name not in self.away and self._drawn(device, busy)]
+        return [device for device in self.devices if device.name not in self.away and self._drawn(device, busy)]
 
     def _drawn(self, device: Node, busy: Collection[Node] | None) -> bool:
         """Whether a device is among those to draw from when it is there; who fills gaps would draw one left out for ever."""

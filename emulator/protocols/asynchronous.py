@@ -165,7 +165,7 @@ class Server:
         self._out[device] = self._world.spawn(self._errand(device, self._offers[device.cut]))
 
     async def _errand(self, device: Node, offered: Any) -> Came:
-        """One device's work."""
+        """One device's work. That it is over is put in the box even where the device is lost."""
         version, given, begun, turn = self._version, self._parts, self._world.now, self._turns[device.name]
         try:
             made = await self._training.client(device, offered, turn)
