@@ -178,7 +178,7 @@ class Tape:
     def _ship(self, needed: Iterable[Op], *, hurry: bool = True) -> None:
         """Play the lanes of these operations, in waves: a lane's operations go when all that they need has gone before.
 
-        Without ``hurry`` only the first two go (devices' work, and what is made of it) where the rest is little beside patience:
+        Without ``hurry`` only the first two go (devices' work, and what is made of it) if the rest is little beside patience:
         whoever plays that would wait for the others, with what could be played meanwhile queued behind. It goes the next time.
         """
         todo = waves(self._with_lanes(needed), self._waited_for)
