@@ -111,7 +111,7 @@ class World:
         a round is another one (the first as without). Where none but busy ones will ever be there it gives nobody.
         """
         while not self._free(busy):
-            if all(device.name in self.gone or not self._drawn(device, busy) for device in self.devices):
+            if all(device.name in self.gone for device in self._drawn(busy)):
                 if busy:
                     return []
                 raise NobodyLeft
@@ -133,11 +133,14 @@ class World:
         return [free[index] for index in sorted(chosen.tolist())]
 
     def _free(self, busy: Collection[Node] | None) -> list[Node]:
-        return [device for device in self.devices if device.name not in self.away and self._drawn(device, busy)]
+        return [device for device in self._drawn(busy) if device.name not in self.away]
 
-    def _drawn(self, device: Node, busy: Collection[Node] | None) -> bool:
-        """Whether a device is among those to draw from when it is there; who fills gaps would draw one left out for ever."""
-        return busy is None or (device.samples > 0 and device not in busy and device.name not in self.left_out)
+    def _drawn(self, busy: Collection[Node] | None) -> Iterable[Node]:
+        """Devices to draw from when they are there. Who fills gaps would draw one left out for ever."""
+        if busy is None:
+            return self.devices
+        idle = [device for device in self.devices if device not in busy]
+        return [device for device in idle if device.samples > 0 and device.name not in self.left_out]
 
     def leave_out(self, device: Node) -> None:
         """Let a device be drawn as it would be, and be lost at once: what is drawn for the others stays as it is."""
@@ -161,7 +164,7 @@ class World:
         if not seconds >= 0:
             raise ProtocolError(f"wait({seconds}): expected seconds from now, at least 0")
         clock = self._engine.clock
-        if seconds or not clock.quiet:
+        if seconds or not clock.quiet():
             over = Future(clock)
             clock.late(lambda: _go_on(over), clock.now_ns + round(seconds * 1e9))
             await over
