@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
 from queue import SimpleQueue
+from threading import Lock
 from typing import TypeVar
 
 Item = TypeVar("Item")
 LINGER_S = 0.05  # what comes so soon after a lot's first item travels with it: nobody reads faster
+WAY_S = 0.02  # longer work is mostly kernels, which run outside the interpreter's lock
 
 
 def lots(items: Iterable[Item], maker: Executor) -> Iterator[list[Item]]:
@@ -26,6 +28,17 @@ def lots(items: Iterable[Item], maker: Executor) -> Iterator[list[Item]]:
         if made := [item for item in lot if not isinstance(item, Future)]:
             yield made
     making.result()
+
+
+def giving_way(items: Iterable[Item], busy: Lock) -> Iterator[Item]:
+    """The items; none is made while another thread holds ``busy``, for up to 20 ms each.
+
+    Two threads of Python at once are no faster than one after the other, and whoever holds it has others waiting for it.
+    """
+    for item in items:
+        yield item
+        if busy.acquire(timeout=WAY_S):
+            busy.release()
 
 
 def _put_all(items: Iterable[Item], queue: "SimpleQueue[Item | Future[None]]") -> None:

@@ -14,7 +14,7 @@ from actors.watchdog import Pulse, Watchdog
 from actors.worker import Call
 
 CPU = torch.device("cpu")
-OBJECT_BYTES = 4 << 20  # up to this size a call's returns share an object: each costs Ray more than what is in it
+OBJECT_BYTES = 16 << 20  # up to this size a call's returns share an object: each costs Ray more than what is in it
 PROGRAMS_PER_CALL = 32  # enough that the call itself costs little, few enough that results flow while others still run
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from threading import Event, current_thread
+from threading import Event, Lock, Thread, current_thread
+from time import monotonic
 
 import pytest
 
-from actors.lots import lots
+from actors.lots import WAY_S, giving_way, lots
 
 
 def test_all_in_order_in_few_lots() -> None:
@@ -55,3 +56,29 @@ def test_all_is_made_in_the_thread_of_the_maker() -> None:
     with ThreadPoolExecutor(1, "clock") as maker:
         (name,) = chain(*lots((current_thread().name for _ in range(1)), maker))
     assert name == "clock_0"
+
+
+def test_the_next_item_waits_for_whoever_is_busy() -> None:
+    busy, ended, made_after_s = Lock(), Event(), list[float]()
+
+    def items() -> Iterator[int]:
+        for number in range(3):
+            made_after_s.append(monotonic())
+            yield number
+
+    def work() -> None:
+        with busy:
+            begun.set()
+            ended.wait(60)
+
+    begun, stream = Event(), giving_way(items(), busy)
+    assert next(stream) == 0
+    thread = Thread(target=work)
+    thread.start()
+    assert begun.wait(60)
+    assert next(stream) == 1  # late, but it comes: whoever is busy may be so for long
+    ended.set()
+    thread.join()
+    assert list(stream) == [2]
+    assert not busy.locked()
+    assert made_after_s[1] - made_after_s[0] >= WAY_S
