@@ -28,6 +28,13 @@ def average(samples: tuple[float, ...], *updates: Weights) -> Weights:
     return dict(zip(names, summed(rows), strict=True))
 
 
+def mixed(share: float, weights: Weights, update: Weights) -> Weights:
+    """(1 - share) of the weights and ``share`` of an update, in one pass over both."""
+    names = list(weights)
+    new = torch._foreach_lerp([weights[name] for name in names], [update[name] for name in names], share)
+    return dict(zip(names, new, strict=True))
+
+
 class Term(NamedTuple):
     """Tensors, and what they are multiplied by in a sum."""
 

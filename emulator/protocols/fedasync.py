@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from emulator.learning.aggregation import average
+from emulator.learning.aggregation import mixed
 from emulator.learning.sgd import Problem
 from emulator.protocols.async_training import FrozenWork, training_of
 from emulator.protocols.asynchronous import Asynchronous, Server, Update
@@ -60,7 +60,7 @@ class Mixed:
         """Lines 4 to 6 of the updater: the share falls with staleness."""
         (update,) = updates
         share = self._mixing * self._staleness.weight(update.staleness)
-        return await world.server.compute(average, (1.0 - share, share), weights, update.made, near=world.server)
+        return await world.server.compute(mixed, share, weights, update.made, near=world.server)
 
 
 async def fedasync(
