@@ -1,6 +1,7 @@
 """Plays a tape on Ray: programs of one actor travel together, arguments by reference, results owned by the aggregator."""
 
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -105,6 +106,7 @@ class RayExecutor:
     def __init__(self, actors: Actors, server: Any, pulse: Callable[[], Pulse]) -> None:
         self.calls = 0
         self._held: dict[Result, Held] = {}
+        self._latest: frozenset[Any] = frozenset()  # objects that the server's last call makes
         self._completions = WeakValueDictionary[Any, RayCompletion]()  # results that share an object share one
         self._server = server
         self._hosts, self._devices = actors.hosts, actors.devices
@@ -116,16 +118,21 @@ class RayExecutor:
         )
 
     def play(self, programs: list[Program]) -> None:
-        """Send programs to their actors; returns at once."""
-        direct: dict[int, list[Program]] = {}
+        """Send programs to their actors; returns at once.
+
+        A call begins when all its arguments are there. What takes results of the server's last call goes apart, after the
+        rest: hosts play the rest while the server merges.
+        """
+        direct: dict[tuple[bool, int], list[Program]] = {}
         for program in programs:
             if program.lane < 0:
-                self._call(self._server, [program])
+                self._latest = frozenset(held.reference for held in self._call(self._server, [program]))
             elif self._devices:
                 self._call_device(program)
             else:
-                direct.setdefault(program.lane % len(self._hosts), []).append(program)
-        for host, mine in direct.items():
+                late = any(self._held[result].reference in self._latest for result in program.arguments)
+                direct.setdefault((late, program.lane % len(self._hosts)), []).append(program)
+        for (_, host), mine in sorted(direct.items(), key=itemgetter(0)):
             for start in range(0, len(mine), PROGRAMS_PER_CALL):
                 self._call(self._hosts[host], mine[start : start + PROGRAMS_PER_CALL])
 
