@@ -106,7 +106,7 @@ class RayExecutor:
     def __init__(self, actors: Actors, server: Any, pulse: Callable[[], Pulse]) -> None:
         self.calls = 0
         self._held: dict[Result, Held] = {}
-        self._latest: frozenset[Any] = frozenset()  # objects that the server's last call makes
+        self._latest: frozenset[Result] = frozenset()  # what the server's last call makes
         self._completions = WeakValueDictionary[Any, RayCompletion]()  # results that share an object share one
         self._server = server
         self._hosts, self._devices = actors.hosts, actors.devices
@@ -126,11 +126,12 @@ class RayExecutor:
         direct: dict[tuple[bool, int], list[Program]] = {}
         for program in programs:
             if program.lane < 0:
-                self._latest = frozenset(held.reference for held in self._call(self._server, [program]))
+                self._call(self._server, [program])
+                self._latest = frozenset(program.returns)
             elif self._devices:
                 self._call_device(program)
             else:
-                late = any(self._held[result].reference in self._latest for result in program.arguments)
+                late = not self._latest.isdisjoint(program.arguments)
                 direct.setdefault((late, program.lane % len(self._hosts)), []).append(program)
         for (_, host), mine in sorted(direct.items(), key=itemgetter(0)):
             for start in range(0, len(mine), PROGRAMS_PER_CALL):
