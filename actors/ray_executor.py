@@ -1,7 +1,6 @@
 """Plays a tape on Ray: programs of one actor travel together, arguments by reference, results owned by the aggregator."""
 
 from collections.abc import Callable, Iterable
-from operator import itemgetter
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -133,7 +132,8 @@ class RayExecutor:
             else:
                 late = not self._latest.isdisjoint(program.arguments)
                 direct.setdefault((late, program.lane % len(self._hosts)), []).append(program)
-        for (_, host), mine in sorted(direct.items(), key=itemgetter(0)):
+        for late, host in sorted(direct):
+            mine = direct[late, host]
             for start in range(0, len(mine), PROGRAMS_PER_CALL):
                 self._call(self._hosts[host], mine[start : start + PROGRAMS_PER_CALL])
 

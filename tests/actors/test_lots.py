@@ -59,11 +59,11 @@ def test_all_is_made_in_the_thread_of_the_maker() -> None:
 
 
 def test_the_next_item_waits_for_whoever_is_busy() -> None:
-    busy, ended, made_after_s = Lock(), Event(), list[float]()
+    busy, begun, ended, made_at_s = Lock(), Event(), Event(), list[float]()
 
     def items() -> Iterator[int]:
         for number in range(3):
-            made_after_s.append(monotonic())
+            made_at_s.append(monotonic())
             yield number
 
     def work() -> None:
@@ -71,7 +71,7 @@ def test_the_next_item_waits_for_whoever_is_busy() -> None:
             begun.set()
             ended.wait(60)
 
-    begun, stream = Event(), giving_way(items(), busy)
+    stream = giving_way(items(), busy)
     assert next(stream) == 0
     thread = Thread(target=work)
     thread.start()
@@ -81,4 +81,4 @@ def test_the_next_item_waits_for_whoever_is_busy() -> None:
     thread.join()
     assert list(stream) == [2]
     assert not busy.locked()
-    assert made_after_s[1] - made_after_s[0] >= WAY_S
+    assert made_at_s[1] - made_at_s[0] >= WAY_S
