@@ -75,15 +75,18 @@ def test_a_stop_on_accuracy_is_the_same_with_the_clock_running_ahead() -> None:
 
 
 def test_a_process_that_dies_or_hangs_changes_nothing(tmp_path: Path) -> None:
-    """It sends itself the signal in its first training; it is started again and its program too. Both on the same actors."""
+    """It sends itself the signal in a first training; it is started again and its program too. Both on the same actors.
+
+    The second stops itself while the first one's next call waits for what it makes: only the one that is stopped is restarted.
+    """
     (tmp_path / "inline").touch()  # inline must not die
     inline = plan(mortal, Marked(rounds=2, cohort=4, mark=str(tmp_path / "inline")), fleet(4))
     expected = play(inline)
     with Cluster() as cluster:
         cluster.start(replace(fleet_of(inline, 2), patience_s=3.0))
-        for number in (SIGKILL, SIGSTOP):
-            mark = tmp_path / str(int(number))
-            settings = Marked(rounds=2, cohort=4, mark=str(mark), signal=number)
+        for number, victim in ((SIGKILL, 0), (SIGSTOP, 1)):
+            mark = tmp_path / str(victim)
+            settings = Marked(rounds=2, cohort=4, mark=str(mark), signal=number, victim=victim)
             found = played_on(cluster, plan(mortal, settings, fleet(4)))
             assert mark.exists()
             assert found.end.weights_sha256 == expected.end.weights_sha256

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import ray
 
-from actors.device import Watched, remote_device
+from actors.device import Watched, remote_device, remote_host, remote_worker
 from actors.watchdog import Pulse, Stalled, Watchdog
 
 # Not from tests.ray_worlds: the worker below imports this module, and need not import torch for it.
@@ -40,6 +40,18 @@ def test_a_lost_call_is_made_again() -> None:
     asked = device.play.remote(b"seven", [], 1, 1)
     Watchdog([], [Watched(device)], idle_server, 3.0).wait(lambda seconds: bool(ray.wait([asked], timeout=seconds)[0]))
     assert ray.get(asked) == [(b"seven", [])]
+
+
+@pytest.mark.parametrize(("kind", "arguments"), [(remote_host, ({}, "builtins:dict")), (remote_worker, ("builtins:dict",))])
+def test_who_has_a_call_that_waits_for_its_arguments_answers(kind: Any, arguments: Any) -> None:
+    """What it waits for may be what a stopped one should make: that one is to be restarted, not this one."""
+    forgetful: Any = ray.remote(num_cpus=0)(Forgetful)
+    never = forgetful.remote()
+    player = kind.remote(*arguments)
+    ray.get(player.memory_bytes.remote())  # it has started
+    waiting = player.play.remote(b"", never.play.remote(b""))
+    assert Watched(player).pulse(10.0) == Pulse(0, 0)
+    assert not ray.wait([waiting], timeout=0)[0]
 
 
 def test_a_result_that_nobody_makes_is_told() -> None:

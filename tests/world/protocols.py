@@ -28,10 +28,11 @@ class Deadline(RoundSettings):
 
 
 class Marked(RoundSettings):
-    """A protocol that sends an actor's process a signal once; ``mark`` is the file that remembers it."""
+    """A protocol that sends the process of a device a signal once; ``mark`` is the file that remembers it."""
 
     mark: str = ""
     signal: int = 9
+    victim: int = 0
 
 
 def ones(*, numbers: int) -> Weights:
@@ -72,9 +73,11 @@ def untraceable(value: Weights) -> Weights:
     return value if value["w"].sum().item() > 0 else double(value)
 
 
-def train_and_die(weights: Weights, shard: Any, seed: int, mark: str, number: int, *, sgd: LocalSGD) -> Weights:
-    """Trains; the first process that comes here gets a signal first."""
-    if weights and not next(iter(weights.values())).is_meta:
+def train_and_die(
+    weights: Weights, shard: Any, seed: int, mark: str | None, number: int, *, sgd: LocalSGD
+) -> Weights:
+    """Trains; the first process that comes here with a mark gets a signal first."""
+    if mark is not None and weights and not next(iter(weights.values())).is_meta:
         try:
             Path(mark).touch(exist_ok=False)
         except FileExistsError:
@@ -115,14 +118,15 @@ async def deadline(world: Any, problem: Problem, settings: Deadline) -> None:
 
 
 async def mortal(world: Any, problem: Problem, settings: Marked) -> None:
-    """FedAvg over all devices whose first training kills its process."""
+    """FedAvg over all devices; the first training of one of them kills its process."""
     weights = await start(world, problem)
 
     async def work(device: Any) -> Any:
         here = await world.server.send(weights, to=device, kind="weights")
         seed = world.seed("b", device.name, world.round)
+        mark = settings.mark if device == world.devices[settings.victim] else None
         update = await device.compute(
-            train_and_die, here, device.data, seed, settings.mark, settings.signal, sgd=sgd_of(problem)
+            train_and_die, here, device.data, seed, mark, settings.signal, sgd=sgd_of(problem)
         )
         return await device.send(update, to=world.server, kind="update")
 
