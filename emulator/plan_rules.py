@@ -1,4 +1,7 @@
-"""What must hold where a protocol plans by bands and powers: one cell whose rates follow its formula, profiles with powers."""
+"""What must hold where a protocol plans by bands and powers: one cell whose rates follow its formula, profiles with powers.
+
+And where it does not: no cell that waits for a protocol to assign its band.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -16,7 +19,9 @@ def plan_findings(
 ) -> Iterator[str]:
     """What does not go with a protocol's plans: ``key.path: got X; expected Y``."""
     band, joules = settings.assigns_band, settings.needs_powers
-    if band is not None:
+    if band is None:
+        yield from _unassigned(groups, cells)
+    else:
         got = f"protocol.{band}: got {getattr(settings, band)}"
         yield from _place_findings(got, groups)
         for name in dict.fromkeys(group.cell for group in groups if group.cell is not None):
@@ -30,6 +35,20 @@ def plan_findings(
         if joules is not None and profile(name).load_w is None:
             got = f"got {getattr(settings, joules)} with {name}, which has no powers"
             yield f"protocol.{joules}: {got}; expected profiles with powers"
+
+
+def _unassigned(groups: Sequence[DeviceGroup], cells: Mapping[str, CellSettings]) -> Iterator[str]:
+    """Cells of devices in which nothing could be sent."""
+    for name in dict.fromkeys(cell for group in groups for cell in _cells_of(group)):
+        if name in cells and cells[name].sharing == "assigned":
+            why = "but the protocol, with these settings, assigns no bandwidth"
+            yield f"network.cells.{name}.sharing: got assigned, {why}; expected fdma, airtime or dcf"
+
+
+def _cells_of(group: DeviceGroup) -> tuple[str, ...]:
+    """Every cell that its devices may be in."""
+    roamed = tuple(group.mobility.cells) if group.mobility is not None else ()
+    return (group.cell, *roamed) if group.cell is not None else roamed
 
 
 def _place_findings(got: str, groups: Sequence[DeviceGroup]) -> Iterator[str]:

@@ -37,7 +37,7 @@ class Settings(Closed):
 
     @property
     def assigns_band(self) -> str | None:
-        """The setting by which a protocol gives away the parts of a band; None where it does not."""
+        """The setting by which a protocol gives away the parts of a band; None where it does not: no cell may wait for it."""
         return None
 
     @property

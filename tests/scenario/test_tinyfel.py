@@ -23,13 +23,16 @@ TINYFEL: dict[str, Any] = {"name": "tinyfel", "rounds": 8, "cohort": 3, "learnin
 
 
 def scenario(folder: Path, **changes: Any) -> Path:
-    """Three devices in a cell of 1 MHz. Keys: of the protocol; cell and radio: of those; devices: all groups."""
+    """Three devices in a cell of 1 MHz. Keys: of the protocol; cell and radio: of those; devices: all groups;
+    protocol: another one; other: cell b."""
     radio = RADIO | changes.pop("radio", {})
     cell = {"sharing": "assigned", "radio": radio} | changes.pop("cell", {})
     groups = changes.pop("devices", [{"profile": "raspberry-pi-4", "count": 3, "cell": "a"}])
-    cells = {"a": cell, "b": {"uplink": "8 Mbit/s", "downlink": "8 Mbit/s", "latency": "1 ms"}}
+    wired = {"uplink": "8 Mbit/s", "downlink": "8 Mbit/s", "latency": "1 ms"}
+    cells = {"a": cell, "b": changes.pop("other", wired)}
     path = folder / "s.yaml"
-    told = {"model": {"name": "cnn"}, "devices": groups, "network": {"cells": cells}, "protocol": TINYFEL | changes}
+    protocol = changes.pop("protocol", TINYFEL | changes)
+    told = {"model": {"name": "cnn"}, "devices": groups, "network": {"cells": cells}, "protocol": protocol}
     path.write_text(dump({**data(), **told}))
     return path
 
@@ -72,11 +75,36 @@ def test_what_the_assignment_does_not_know_is_refused(
 
 
 @pytest.mark.parametrize("changes", [changes for changes, _ in BEFORE])
-def test_where_the_network_shares_the_band_it_is_accepted(changes: dict[str, Any], tmp_path: Path) -> None:
-    found = read_scenario(str(scenario(tmp_path, **{**changes, "bandwidth": "network"})))
+def test_where_the_network_shares_the_band_it_runs(changes: dict[str, Any], tmp_path: Path) -> None:
+    shared = {"cell": {"sharing": "fdma"} | changes.get("cell", {}), "bandwidth": "network", "rounds": 1}
+    found = read_scenario(str(scenario(tmp_path, **(changes | shared))))
     again = tmp_path / "again.yaml"
     again.write_text(found.to_yaml())
     assert read_scenario(str(again)) == found
+    assert len(time_only(prepare(found).plan).rounds) == 1
+
+
+NONE = "network.cells.a.sharing: got assigned, but the protocol, with these settings, assigns no bandwidth; expected fdma, "
+FDMA = {"sharing": "fdma", "radio": RADIO}
+ROAMING = PI | {"cell": "b", "mobility": {"cells": ["a", "b"]}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bandwidth": "network"},
+        {"protocol": {"name": "fedavg", "rounds": 1, "cohort": 3, "learning_rate": 0.1}},
+        {"protocol": {"name": "fedasync", "rounds": 1, "concurrency": 3, "learning_rate": 0.1}},
+        {"bandwidth": "network", "other": FDMA, "devices": [PI | {"cell": "b"}, ROAMING, ROAMING]},
+    ],
+)
+def test_a_band_that_waits_for_a_protocol_which_assigns_none_is_refused(
+    changes: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing could be sent there."""
+    path = scenario(tmp_path, **changes)
+    assert f"s.yaml: {NONE}" in refused(path, capsys, "check")
+    assert f"s.yaml: {NONE}" in refused(path, capsys, "run", "--timing-only")
 
 
 def test_an_energy_cap_needs_powers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
