@@ -42,7 +42,9 @@ def test_a_lost_call_is_made_again() -> None:
     assert ray.get(asked) == [(b"seven", [])]
 
 
-@pytest.mark.parametrize(("kind", "arguments"), [(remote_host, ({}, "builtins:dict")), (remote_worker, ("builtins:dict",))])
+@pytest.mark.parametrize(
+    ("kind", "arguments"), [(remote_host, ({}, "builtins:dict")), (remote_worker, ("builtins:dict",))]
+)
 def test_who_has_a_call_that_waits_for_its_arguments_answers(kind: Any, arguments: Any) -> None:
     """What it waits for may be what a stopped one should make: that one is to be restarted, not this one."""
     forgetful: Any = ray.remote(num_cpus=0)(Forgetful)

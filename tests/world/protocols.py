@@ -73,9 +73,7 @@ def untraceable(value: Weights) -> Weights:
     return value if value["w"].sum().item() > 0 else double(value)
 
 
-def train_and_die(
-    weights: Weights, shard: Any, seed: int, mark: str | None, number: int, *, sgd: LocalSGD
-) -> Weights:
+def train_and_die(weights: Weights, shard: Any, seed: int, mark: str | None, number: int, *, sgd: LocalSGD) -> Weights:
     """Trains; the first process that comes here with a mark gets a signal first."""
     if mark is not None and weights and not next(iter(weights.values())).is_meta:
         try:
