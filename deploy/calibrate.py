@@ -267,7 +267,7 @@ def _search(timed: Sequence[Timed], fixed: dict[int, float]) -> tuple[list[float
 def _polished(work: Work, best: list[float], free: list[int]) -> tuple[list[float], float]:
     """Levenberg's and Marquardt's damped least squares on the figures' logarithms (SIAM J. Appl. Math. 11, 1963)."""
     error, damping = _error(work, best), 1e-3
-    for _ in range(200 if math.isfinite(error) else 0):
+    for _ in range(200 if free and math.isfinite(error) else 0):
         slope = _slopes(work, best, free)
         off = torch.tensor([math.log(predicted(parts, best) / took) for parts, took in work], dtype=torch.float64)
         square = slope.T @ slope + damping * torch.eye(len(free), dtype=torch.float64)

@@ -185,6 +185,15 @@ def test_a_class_bound_by_arithmetic_alone_has_no_bandwidth() -> None:
     assert set(found.sigma) == {0}
 
 
+@pytest.mark.parametrize("sigma", [0.0, 0.1])
+def test_a_class_bound_by_its_overhead_alone_has_neither(sigma: float) -> None:
+    work = [*streaming(9), *arithmetic(9)]
+    found = fit(obeying((NONE, NONE, 1e-3, 0.0), work, sigma), {2: 1e-3, 3: 0.0}, {0: NONE, 1: NONE})
+    assert found.values == (NONE, NONE, 1e-3, 0.0)
+    assert found.sigma == {}
+    assert found.bounds == pytest.approx((9e10, 9e7), rel=0.4)  # the largest of each in a millisecond
+
+
 def test_noise_makes_up_no_rate() -> None:
     # By chance about one in a hundred; here of forty at most two.
     true = (NONE, 1e9, 0.0, 0.0)
