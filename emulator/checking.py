@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from emulator.blueprint import Blueprint
+from emulator.deciding import DecisionMissing
 from emulator.devices.population import Device
 from emulator.learning.datasets import available
 from emulator.learning.models import build, summary
@@ -16,7 +17,6 @@ from emulator.protocols.base import Rounds
 from emulator.reading import ScenarioError
 from emulator.rehearsal import first_round
 from emulator.scenario import Scenario
-from emulator.world import DecisionMissing
 from network.units import COMPUTE, DURATION, RATE, SIZE, Quantity
 
 ALL_SHOWN = 20  # fleets up to this size are shown device by device, larger ones by their first few and a summary

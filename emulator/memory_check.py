@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from actors.inline import TimingOnly
 from emulator.blueprint import Blueprint
+from emulator.deciding import DecisionMissing
 from emulator.learning.inventory import PARTS, parts
 from emulator.listing import table
 from emulator.memory import Shelf, rounded
@@ -14,7 +15,6 @@ from emulator.rows import Round
 from emulator.scenario import Scenario
 from emulator.simulation import Simulation
 from emulator.tasks import OutOfMemory
-from emulator.world import DecisionMissing
 
 
 def memory(scenario: Scenario, plan: Blueprint) -> None:

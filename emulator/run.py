@@ -14,6 +14,7 @@ from actors.inline import Inline, TimingOnly
 from actors.program import Executor, path_of
 from emulator.blueprint import Blueprint
 from emulator.cut_memory import refuse_cut
+from emulator.deciding import DecisionMissing
 from emulator.learning.tracing import warm_up
 from emulator.preparation import Prepared, make_holdings, prepare, shared_arguments
 from emulator.progress import Progress
@@ -25,7 +26,6 @@ from emulator.roll import Member
 from emulator.rows import Decision
 from emulator.scenario import Scenario
 from emulator.simulation import Message, Simulation
-from emulator.world import DecisionMissing
 from network.traces import TraceError
 
 

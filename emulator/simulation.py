@@ -13,6 +13,7 @@ from actors.inline import Done
 from actors.program import Executor, Pending, Result, resolve
 from actors.values import Tree
 from emulator.blueprint import Blueprint, build_world
+from emulator.deciding import Recorded
 from emulator.observer import Accuracy, evaluation, scores
 from emulator.rows import Decision, Event, Round
 from emulator.tasks import NobodyLeft, ProtocolError, Task
@@ -58,7 +59,7 @@ class Simulation:
         self.timing_only = executor.name == "timing-only"
         self.engine, self.world = build_world(plan, executor)
         if self.timing_only:
-            self.world.replayed = decisions or []
+            self.world.sight = Recorded(decisions or [])
         self._tells_powers = all(device.supply is not None for device in self.world.devices)
         self.world.may_stop = plan.observation.accuracy is not None or self._stop_round(decisions) is not None
         self._stop_at = self._stop_round(decisions)

@@ -1,10 +1,11 @@
 """The world as a protocol sees it: ``server edges devices now sample gather spawn mailbox read report``, keyed seeds."""
 
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from actors.tape import Handle
-from actors.values import Tree, map_tree
+from actors.values import Tree
+from emulator.deciding import Looked, Sight
 from emulator.engine import Engine, Totals
 from emulator.gathering import Gather, Mailbox
 from emulator.learning.random import seed_of, stream
@@ -45,10 +46,6 @@ class Report(NamedTuple):
     watched: dict[str, Handle]  # values that the observer looks at beside the weights
 
 
-ANY_OP = -1  # of a decision that is replayed whatever the number of the operation is that it now comes from
-Reader = Callable[[Handle], Tree]
-
-
 class World:
     """What a protocol may use. Handed to it as its first argument."""
 
@@ -59,8 +56,7 @@ class World:
         self.devices = devices
         self.edges = edges
         self.decisions: list[Decision] = []
-        self.replayed: list[Decision] | None = None
-        self.recall: Callable[[int, Handle], Tree] = self._recorded  # what a read gives where no tensor is made
+        self.sight: Sight = Looked(engine.tape)  # what a read sees
         self.reports: list[Report] = []
         self.lost: set[str] = set()  # devices that went while at work, or for good
         self.gone: set[str] = set()  # for good
@@ -195,40 +191,11 @@ class World:
         """
         if value.place is not self.server:
             raise ProtocolError(f"read takes values at the server; this one is at {value.place.name}")
-        number, names = len(self.decisions), tuple(node.name for node in of)
-        if self.replayed is None:
-            seen = map_tree(
-                lambda leaf: leaf.tolist() if hasattr(leaf, "tolist") else leaf, self._engine.tape.fetch(value)
-            )
-        else:
-            self._recorded_of(names)
-            seen = self.recall(number, value)
-        made = Decision(number, "read", value.op or 0, self.round, self._engine.clock.now_ns, seen, names)
-        self.decisions.append(made)
+        names = tuple(node.name for node in of)
+        seen = self.sight(value, self.round, names)
+        now_ns, number = self._engine.clock.now_ns, len(self.decisions)
+        self.decisions.append(Decision(number, "read", value.op or 0, self.round, now_ns, seen, names))
         return seen
-
-    def _recorded(self, number: int, value: Handle) -> Tree:
-        told = self._next_read()
-        if told is None or told.op not in (ANY_OP, value.op or 0):
-            raise DecisionMissing(
-                f"the protocol decides on data (operation {value.op}, round {self.round}); "
-                "timing alone needs the decisions of a run with the same tape: --decisions RUN"
-            )
-        return told.value
-
-    def _recorded_of(self, names: tuple[str, ...]) -> None:
-        """Raises DecisionMissing where the next recorded read is of other devices."""
-        told = self._next_read()
-        if told is not None and tuple(told.devices) != names:
-            raise DecisionMissing(
-                f"the protocol decides in round {self.round} on figures of {_listed(names)}; "
-                f"recorded are those of {_listed(told.devices)}"
-            )
-
-    def _next_read(self) -> Decision | None:
-        reads = [decision for decision in self.replayed or [] if decision.kind == "read"]
-        past = sum(decision.kind == "read" for decision in self.decisions)
-        return reads[past] if past < len(reads) else None
 
     def took_part(self, asked: Iterable[Node], finished: Mapping[Node, float]) -> None:
         """Devices asked in this round, and those whose work was kept, with seconds from the asking, for the records.
@@ -310,15 +277,6 @@ def _go_on(waiting: Future) -> None:
         waiting.finish(None)
 
 
-def _listed(names: Sequence[str], most: int = 3) -> str:
-    some = ", ".join(names[:most]) or "no device"
-    return some if len(names) <= most else f"{some} and {len(names) - most} more"
-
-
 def _told(node: object) -> bool:
     """Whether records tell of a gathered client: devices, not edge servers."""
     return isinstance(node, Node) and is_device(node.name)
-
-
-class DecisionMissing(ValueError):
-    """Timing alone met a branch on data without a recorded decision: the user must name the run that decided."""

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from actors.inline import Done, Inline, TimingOnly
 from actors.program import Program
 from emulator.blueprint import Blueprint
+from emulator.deciding import DecisionMissing
 from emulator.listing import table
 from emulator.preparation import Prepared, prepare
 from emulator.progress import scaled
@@ -24,7 +25,6 @@ from emulator.rows import Round
 from emulator.run import RunOptions, header
 from emulator.scenario import Scenario
 from emulator.simulation import Message, Simulation
-from emulator.world import DecisionMissing
 
 T = TypeVar("T", int, float)
 

@@ -54,11 +54,11 @@ class _Again(Simulation):
     def __init__(self, plan: Blueprint, decisions: list[Decision]) -> None:
         super().__init__(plan, TimingOnly(), decisions)
         self.found = Recorded(Lineage(self.engine.tape))
-        self._read = self.world.recall
-        self.world.recall = self._note
+        self._sight = self.world.sight
+        self.world.sight = self._note
 
-    def _note(self, number: int, value: Handle) -> Tree:
-        seen, reference = self._read(number, value), value.reference()
+    def _note(self, value: Handle, round: int, names: tuple[str, ...]) -> Tree:
+        seen, reference = self._sight(value, round, names), value.reference()
         self.found.reads[self.found.lineage.of(reference)] = seen
         self.found.order.append(reference)
         return seen
@@ -78,14 +78,14 @@ class Retimed(Simulation):
         self.lineage = Lineage(self.engine.tape)
         self.early: list[Event] = []
         self._reads = 0
-        self.world.recall = self._recall
+        self.world.sight = self._recall
 
-    def _recall(self, _: int, value: Handle) -> Tree:
+    def _recall(self, value: Handle, round: int, _names: tuple[str, ...]) -> Tree:
         reference = value.reference()
         identity = self.lineage.of(reference)
         if identity not in self.recorded.reads:
             old = self.recorded.order[self._reads : self._reads + 1]
-            raise self._refusal(f"what is read in round {self.world.round}", tuple(old), (reference,))
+            raise self._refusal(f"what is read in round {round}", tuple(old), (reference,))
         self._reads += 1
         return self.recorded.reads[identity]
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from actors.inline import TimingOnly
 from emulator.blueprint import Blueprint
+from emulator.deciding import ANY_OP, DecisionMissing
 from emulator.devices.profile import Profile
 from emulator.insight.history import devices_of
 from emulator.insight.load import Run, RunError
@@ -20,7 +21,6 @@ from emulator.protocols.round_settings import RoundSettings
 from emulator.rows import Decision, Event, Round
 from emulator.simulation import Simulation
 from emulator.tasks import OutOfMemory, ProtocolError
-from emulator.world import ANY_OP, DecisionMissing
 
 Fast = Literal["uplink", "downlink", "processor", "server"]
 FAST: tuple[Fast, ...] = ("uplink", "downlink", "processor", "server")

@@ -8,6 +8,7 @@ import pytest
 
 from actors.inline import TimingOnly
 from emulator.blueprint import Blueprint
+from emulator.deciding import ANY_OP
 from emulator.devices.condition import Condition
 from emulator.devices.intervals import Intervals
 from emulator.insight.waiting import parts
@@ -18,7 +19,6 @@ from emulator.protocols.hierfavg import HierFavgSettings, hierfavg
 from emulator.rows import Decision, Round
 from emulator.simulation import Simulation
 from emulator.wiring import Wiring, plain
-from emulator.world import ANY_OP
 from network.plan import CellPlan, NetworkPlan, SitePlan
 from network.sharing import UNLIMITED_BPS
 from tests.insight.tiny import ASYNCHRONOUS, RULES, windows_of, world_of

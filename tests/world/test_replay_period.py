@@ -10,12 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from emulator.cli import main
+from emulator.deciding import DecisionMissing
 from emulator.learning.sgd import Problem
 from emulator.protocols.ecofed import EcoFedSettings, ecofed
 from emulator.protocols.replay_period import Schedule
 from emulator.reading import ScenarioError, read_scenario
 from emulator.tasks import ProtocolError
-from emulator.world import DecisionMissing
 from emulator.yaml_text import dump
 from tests.scenario import worlds
 from tests.worlds import CNN, fleet, plan, play, time_only

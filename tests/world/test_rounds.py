@@ -8,10 +8,10 @@ import pytest
 
 from actors.inline import Inline
 from emulator.blueprint import Observation
+from emulator.deciding import DecisionMissing
 from emulator.protocols.fedavg import FedAvgSettings, fedavg
 from emulator.protocols.round_settings import RoundSettings
 from emulator.simulation import Simulation
-from emulator.world import DecisionMissing
 from tests.world.protocols import Deadline, asynchronous, deadline, losing, reading
 from tests.worlds import DIGITS, Played, fleet, holdings, plan, play, time_only
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from emulator.blueprint import Blueprint
+from emulator.deciding import DecisionMissing
 from emulator.devices.condition import Condition
 from emulator.devices.presence import Markov
 from emulator.learning.codecs.quantise import Int8
@@ -31,7 +32,6 @@ from emulator.protocols.policies.sampling import OortSampling, PowerOfChoice
 from emulator.protocols.scaffold import ScaffoldSettings, scaffold
 from emulator.protocols.splitfed_v1 import SplitFedV1Settings, splitfed_v1
 from emulator.protocols.splitfed_v2 import SplitFedV2Settings, splitfed_v2
-from emulator.world import DecisionMissing
 from tests.ray_worlds import on_cluster, on_ray, same
 from tests.worlds import CNN, MLP, Played, fleet, living_handles, plan, play, time_only
 
