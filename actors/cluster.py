@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from types import TracebackType
@@ -15,6 +16,13 @@ import ray
 
 from actors.aggregator import Aggregator
 from actors.device import Fleet
+
+ANSWER_S = 5.0
+EXPECTED = "expected host:port of a Ray cluster, or auto for one on this machine"
+
+
+class NoCluster(ConnectionError):
+    """No Ray cluster answers where one was asked for."""
 
 
 class Cluster:
@@ -57,9 +65,25 @@ class Cluster:
 
 
 def connect(address: str | None, *, dashboard: bool, processors: int | None = None) -> None:
-    """Join the cluster at ``address``, or start a local one for this process (with so many processors)."""
+    """Join the cluster at ``address``, or start a local one for this process (with so many processors). Raises NoCluster."""
+    if address is not None and address != "auto":
+        _require_answer(address)
     local: dict[str, Any] = {} if address else {"include_dashboard": dashboard, "num_cpus": processors}
-    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+    try:
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+    except ConnectionError as error:
+        raise NoCluster(f"got {address}, where no Ray cluster answers; {EXPECTED}") from error
+
+
+def _require_answer(address: str) -> None:
+    """Ray itself asks again for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise NoCluster(f"got {address}; {EXPECTED}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise NoCluster(f"got {address}, where nothing answers ({error}); {EXPECTED}") from error
 
 
 def disconnect() -> None:

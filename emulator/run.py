@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ def _on_ray(
     if options.address is not None:
         # Heads ask for their token by default; that this process has one must be said before Ray is imported.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
-    from actors.cluster import Cluster  # Ray takes a second to import: only runs that use it pay
+    from actors.cluster import Cluster, NoCluster  # Ray takes a second to import: only runs that use it pay
     from actors.device import Fleet
 
     folder, report = about
@@ -140,11 +140,11 @@ def _on_ray(
         path_of(warm_up),
     )
     # Ray tells of restarted actors on stdout, where only results belong.
-    with (
-        (folder / "ray.log").open("w") as log,
-        redirect_stdout(log),
-        Cluster(options.address, dashboard=actors.dashboard) as cluster,
-    ):
+    with (folder / "ray.log").open("w") as log, redirect_stdout(log), ExitStack() as connected:
+        try:
+            cluster = connected.enter_context(Cluster(options.address, dashboard=actors.dashboard))
+        except NoCluster as error:
+            raise Refused(f"--address: {error}") from error
         started = cluster.start(fleet)
         report(f"{started['actors']} device actors, {started['bytes'] / 1e9:.2f} GB of memory ({cluster.namespace})")
         yield from cluster.play(path_of(simulate), prepared.plan, None)

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -136,3 +137,16 @@ def test_phones_overnight_shows_what_it_says(tmp_path: Path, capsys: pytest.Capt
     assert events.loc[events["cause"] == "lost", "node"].nunique() > 1
     after = events.groupby("node", observed=True)["end_s"].max()  # in use: their batteries are empty before the end
     assert all(after.get(f"device-{number:04}", 0.0) < found["virtual_s"] - 600 for number in range(30, 40))
+
+
+def test_an_address_where_no_cluster_answers_is_refused(tmp_path: Path) -> None:
+    """At once (Ray would ask again for minutes), in a process of its own: one that has joined Ray before stays with it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]  # nobody listens there any more below
+    for address, why in ((f"127.0.0.1:{port}", ", where nothing answers"), ("here", ";")):
+        words = ["run", *SMALL, "--address", address, "--out", str(tmp_path)]
+        done = subprocess.run([sys.executable, "-m", "emulator", *words], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2
+        assert f"emulator: error: --address: got {address}{why}" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not list(tmp_path.glob("*/*"))
