@@ -72,11 +72,13 @@ def connect(address: str | None, *, dashboard: bool, processors: int | None = No
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
     except ConnectionError as error:
+        if address is None:
+            raise
         raise NoCluster(f"got {address}, where no Ray cluster answers; {EXPECTED}") from error
 
 
 def _require_answer(address: str) -> None:
-    """Ray itself asks again for minutes."""
+    """Raises NoCluster where nothing listens: Ray itself would ask again for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         raise NoCluster(f"got {address}; {EXPECTED}")
