@@ -89,7 +89,7 @@ def place_findings(group: DeviceGroup, cells: Mapping[str, CellSettings]) -> Ite
                 yield f"{key}: {error}, in cell {group.cell}"
     if group.weight != 1 and cell.sharing not in ("shared", "airtime"):
         yield f"weight: got {group.weight:g} in a {cell.sharing} cell; expected 1: only shared and airtime cells weigh"
-    roams = group.mobility.cells if group.mobility is not None else []
+    roams = group.roams
     for name in roams:
         if name not in cells:
             yield f"mobility.cells: {unknown(name, cells, 'a cell under network.cells')}"

@@ -39,16 +39,10 @@ def plan_findings(
 
 def _unassigned(groups: Sequence[DeviceGroup], cells: Mapping[str, CellSettings]) -> Iterator[str]:
     """Cells of devices in which nothing could be sent."""
-    for name in dict.fromkeys(cell for group in groups for cell in _cells_of(group)):
-        if name in cells and cells[name].sharing == "assigned":
+    for name in dict.fromkeys(cell for group in groups for cell in (group.cell, *group.roams)):
+        if name is not None and name in cells and cells[name].sharing == "assigned":
             why = "but the protocol, with these settings, assigns no bandwidth"
             yield f"network.cells.{name}.sharing: got assigned, {why}; expected fdma, airtime or dcf"
-
-
-def _cells_of(group: DeviceGroup) -> tuple[str, ...]:
-    """Every cell that its devices may be in."""
-    roamed = tuple(group.mobility.cells) if group.mobility is not None else ()
-    return (group.cell, *roamed) if group.cell is not None else roamed
 
 
 def _place_findings(got: str, groups: Sequence[DeviceGroup]) -> Iterator[str]:
@@ -59,8 +53,8 @@ def _place_findings(got: str, groups: Sequence[DeviceGroup]) -> Iterator[str]:
     elif len(places) > 1:
         yield f"{got} with devices in {', '.join(map(str, places))}; expected one cell, whose band is assigned"
     for index, group in enumerate(groups):
-        if group.mobility is not None and len(group.mobility.cells) > 1:
-            roams = ", ".join(group.mobility.cells)
+        if len(group.roams) > 1:
+            roams = ", ".join(group.roams)
             yield f"devices[{index}].mobility.cells: got {roams}; expected one cell, whose band is assigned"
 
 

@@ -162,6 +162,11 @@ class DeviceGroup(Profiled):
         default=None, description="whether kernels skip single weights that are pruned; absent: as the profile says"
     )
 
+    @property
+    def roams(self) -> tuple[str, ...]:
+        """Cells between which its devices are handed over; none: they stay in their own."""
+        return tuple(self.mobility.cells) if self.mobility is not None else ()
+
 
 class PopulationSettings(Section):
     """The fleet as a whole."""

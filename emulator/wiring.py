@@ -56,7 +56,7 @@ def _access(scenario: Scenario, device: Device, group: DeviceGroup, seed: int) -
         _place(cell, group, key) if cell is not None and cell.radio is not None else None,
         traces.uplink.build() if traces is not None and traces.uplink is not None else None,
         traces.downlink.build() if traces is not None and traces.downlink is not None else None,
-        tuple(group.mobility.cells) if group.mobility is not None else (),
+        group.roams,
     )  # fmt: skip
 
 
