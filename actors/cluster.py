@@ -13,9 +13,10 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
+from ray.exceptions import RayActorError, RayTaskError
 
 from actors.aggregator import Aggregator
-from actors.device import Fleet
+from actors.device import Fleet, on
 
 ANSWER_S = 5.0
 EXPECTED = "expected host:port of a Ray cluster, or auto for one on this machine"
@@ -23,6 +24,10 @@ EXPECTED = "expected host:port of a Ray cluster, or auto for one on this machine
 
 class NoCluster(ConnectionError):
     """No Ray cluster answers where one was asked for."""
+
+
+class AggregatorLost(Exception):
+    """The aggregator's process ended in the middle of a run."""
 
 
 class Cluster:
@@ -43,17 +48,23 @@ class Cluster:
         return self
 
     def start(self, fleet: Fleet) -> dict[str, int]:
-        """Start an aggregator and its device actors; gives their number and their resident bytes."""
+        """Start an aggregator, on this process's node, and its device actors; gives their number and their resident bytes."""
         options = {"name": "aggregator", "namespace": self.namespace}
         actor: Any = Aggregator
-        self._aggregator = actor.options(**options).remote()
+        self._aggregator = actor.options(**options, **on(ray.get_runtime_context().get_node_id())).remote()
         self.started = ray.get(self._aggregator.start.remote(replace(fleet, namespace=self.namespace)))
         return self.started
 
     def play(self, entry: str, *arguments: Any) -> Iterator[Any]:
-        """Stream what ``entry(executor, *arguments)`` yields in the aggregator."""
-        for lot in self._aggregator.run.options(num_returns="streaming").remote(entry, *arguments):
-            yield from ray.get(lot)
+        """Stream what ``entry(executor, *arguments)`` yields in the aggregator. Raises AggregatorLost, and what that raised."""
+        try:
+            for lot in self._aggregator.run.options(num_returns="streaming").remote(entry, *arguments):
+                yield from ray.get(lot)
+        except RayActorError as error:
+            if isinstance(error, RayTaskError):  # of another actor, told by this one
+                raise
+            words = "the aggregator's process ended: killed, out of memory, or lost with its node; a run cannot go on without"
+            raise AggregatorLost(words) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None

@@ -8,16 +8,20 @@ import asyncio
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from actors.notes import Notes
 from actors.watchdog import PATIENCE_S, Pulse
 
 START_S = 120.0  # what a start may take on a busy machine
-HEALING = {"max_restarts": -1, "max_task_retries": 3}  # a program that kills its actor each time ends as an error
+# Until the cluster has noticed that a node is gone (15 s, where connections are refused), a call to it is lost every two
+# seconds. A call that ends its process each time is given up sooner (``notes``).
+HEALING = {"max_restarts": -1, "max_task_retries": 20}
 
 
 class TensorWorker:
@@ -26,7 +30,8 @@ class TensorWorker:
     def __init__(self, setup: str, *arguments: Any) -> None:
         from actors.worker import WorkerPlayer
 
-        self._player = WorkerPlayer(setup, arguments)
+        notes = Notes(Path(gettempdir()), ray.get_runtime_context().get_actor_id())
+        self._player = WorkerPlayer(setup, arguments, notes)
 
     def play(self, payload: bytes, *arguments: Any) -> Any:
         """Play pickled programs on packed arguments; gives their packed returns, in order."""
@@ -188,8 +193,13 @@ class Actors:
         return {"actors": len(memory), "bytes": sum(memory)}
 
 
-def _on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
-    return NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
+def on(node: str) -> dict[str, Any]:
+    """Options of an actor that belongs on the node with this id, and goes to another one when that is lost.
+
+    The byte of memory is what makes it so: an actor that asks for nothing Ray puts anywhere, whatever node is preferred
+    (ray-project/ray, pull request 25360, sees to nodes that are required alone).
+    """
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True), "memory": 1}
 
 
 def _cores(node: dict[str, Any]) -> int:
@@ -211,7 +221,7 @@ def _hosts(fleet: Fleet, nodes: list[dict[str, Any]], shared: list[Any]) -> list
     hosts = []
     for number, node in enumerate(places):
         mine = {name: facts for lane, (name, facts) in enumerate(fleet.facts.items()) if lane % len(places) == number}
-        options = {"name": f"devices-{number:04d}", "namespace": fleet.namespace, "scheduling_strategy": _on(node)}
+        options = {"name": f"devices-{number:04d}", "namespace": fleet.namespace, **on(node["NodeID"])}
         hosts.append(remote_host.options(**options, **_gpus(fleet, node)).remote(mine, fleet.setup, *shared))
     return hosts
 
@@ -221,7 +231,7 @@ def _workers(fleet: Fleet, nodes: list[dict[str, Any]], shared: list[Any]) -> li
         remote_worker.options(
             name=f"worker-{number}-{core}",
             namespace=fleet.namespace,
-            scheduling_strategy=_on(node),
+            **on(node["NodeID"]),
             **_gpus(fleet, node),
         ).remote(fleet.setup, *shared)
         for number, node in enumerate(nodes)
@@ -235,6 +245,6 @@ def _devices(fleet: Fleet, nodes: list[dict[str, Any]], workers: list[Any]) -> l
     actors = []
     for lane, (name, facts) in enumerate(fleet.facts.items()):
         place = lane % len(workers)
-        options = {"name": name, "namespace": fleet.namespace, "scheduling_strategy": _on(owners[place])}
+        options = {"name": name, "namespace": fleet.namespace, **on(owners[place]["NodeID"])}
         actors.append(remote_device.options(**options).remote(name, facts, workers[place]))
     return actors

@@ -1,5 +1,6 @@
 """Plays programs in this process: the one place where steps really run."""
 
+from collections.abc import Callable
 from inspect import isgenerator
 from typing import Any
 
@@ -15,11 +16,18 @@ class Player:
     def __init__(self, resources: Any = None) -> None:
         self.resources = resources
 
-    def play(self, program: Program, arguments: dict[Result, Tree]) -> list[Tree]:
-        """The values of ``program.returns``, given those of ``program.arguments``. Raises ``StepFailed``."""
+    def play(
+        self, program: Program, arguments: dict[Result, Tree], playing: Callable[[int], None] | None = None
+    ) -> list[Tree]:
+        """The values of ``program.returns``, given those of ``program.arguments``. Raises ``StepFailed``.
+
+        ``playing`` is told of each operation before it is played.
+        """
         torch.set_num_threads(1)  # per thread, and Ray plays the server's lane in a thread of its own
         values = dict(arguments)
         for step in program.steps:
+            if playing is not None:
+                playing(step.op)
             made = self._run(step, values)
             if step.outputs is None:
                 values[Result(step.op, 0)] = made

@@ -1,9 +1,7 @@
-"""The same hashes on Ray as inline, whatever the placement; healing after a death; errors that tell where."""
+"""The same hashes on Ray as inline, whatever the placement; errors that tell where."""
 
 import time
 from dataclasses import replace
-from pathlib import Path
-from signal import SIGKILL, SIGSTOP
 from typing import Any
 
 import pytest
@@ -24,7 +22,7 @@ from emulator.protocols.round_settings import RoundSettings
 from emulator.protocols.scaffold import ScaffoldSettings, scaffold
 from emulator.protocols.tinyfel import TinyFELSettings, tinyfel
 from tests.ray_worlds import RAY, UNEVEN, fleet_of, kept, on_ray, played_on, same
-from tests.world.protocols import Deadline, Marked, Quiet, asynchronous, deadline, failing, mortal, reading
+from tests.world.protocols import Deadline, Quiet, asynchronous, deadline, failing, reading
 from tests.worlds import CNN, DIGITS, fleet, plan, play, time_only
 
 pytestmark = RAY
@@ -72,25 +70,6 @@ def test_a_stop_on_accuracy_is_the_same_with_the_clock_running_ahead() -> None:
     played = on_ray(blueprint)
     assert played.end.status == "stopped: accuracy"
     same(played, play(blueprint))
-
-
-def test_a_process_that_dies_or_hangs_changes_nothing(tmp_path: Path) -> None:
-    """It sends itself the signal in a first training; it is started again and its program too. Both on the same actors.
-
-    The second stops itself while the first one's next call waits for what it makes: only the one that is stopped is restarted.
-    """
-    (tmp_path / "inline").touch()  # inline must not die
-    inline = plan(mortal, Marked(rounds=2, cohort=4, mark=str(tmp_path / "inline")), fleet(4))
-    expected = play(inline)
-    with Cluster() as cluster:
-        cluster.start(replace(fleet_of(inline, 2), patience_s=3.0))
-        for number, victim in ((SIGKILL, 0), (SIGSTOP, 1)):
-            mark = tmp_path / str(victim)
-            settings = Marked(rounds=2, cohort=4, mark=str(mark), signal=number, victim=victim)
-            found = played_on(cluster, plan(mortal, settings, fleet(4)))
-            assert mark.exists()
-            assert found.end.weights_sha256 == expected.end.weights_sha256
-            assert found.events == expected.events
 
 
 def test_an_error_in_an_actor_tells_where() -> None:

@@ -28,11 +28,12 @@ class Deadline(RoundSettings):
 
 
 class Marked(RoundSettings):
-    """A protocol that sends the process of a device a signal once; ``mark`` is the file that remembers it."""
+    """A protocol that sends the process of a device a signal, so many times; files that begin with ``mark`` remember it."""
 
     mark: str = ""
     signal: int = 9
     victim: int = 0
+    times: int = 1
 
 
 def ones(*, numbers: int) -> Weights:
@@ -73,15 +74,13 @@ def untraceable(value: Weights) -> Weights:
     return value if value["w"].sum().item() > 0 else double(value)
 
 
-def train_and_die(weights: Weights, shard: Any, seed: int, mark: str | None, number: int, *, sgd: LocalSGD) -> Weights:
-    """Trains; the first process that comes here with a mark gets a signal first."""
-    if mark is not None and weights and not next(iter(weights.values())).is_meta:
-        try:
-            Path(mark).touch(exist_ok=False)
-        except FileExistsError:
-            pass
-        else:
-            os.kill(os.getpid(), number)
+def train_and_die(weights: Weights, shard: Any, seed: int, marks: list[str], number: int, *, sgd: LocalSGD) -> Weights:
+    """Trains; the first that finds a mark missing makes it, and gets a signal first."""
+    if weights and not next(iter(weights.values())).is_meta:
+        for mark in [Path(mark) for mark in marks]:
+            if not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), number)
     return train(weights, shard, seed, sgd=sgd)
 
 
@@ -116,15 +115,16 @@ async def deadline(world: Any, problem: Problem, settings: Deadline) -> None:
 
 
 async def mortal(world: Any, problem: Problem, settings: Marked) -> None:
-    """FedAvg over all devices; the first training of one of them kills its process."""
+    """FedAvg over all devices; the first trainings of one of them kill its process."""
     weights = await start(world, problem)
 
     async def work(device: Any) -> Any:
         here = await world.server.send(weights, to=device, kind="weights")
         seed = world.seed("b", device.name, world.round)
-        mark = settings.mark if device == world.devices[settings.victim] else None
+        deaths = settings.times if device == world.devices[settings.victim] else 0
+        marks = [f"{settings.mark}{number}" for number in range(deaths)]
         update = await device.compute(
-            train_and_die, here, device.data, seed, mark, settings.signal, sgd=sgd_of(problem)
+            train_and_die, here, device.data, seed, marks, settings.signal, sgd=sgd_of(problem)
         )
         return await device.send(update, to=world.server, kind="update")
 
