@@ -2,8 +2,8 @@
 
 import logging
 import os
-import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -15,15 +15,9 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
+from actors.address import EXPECTED, NoCluster, require_answer
 from actors.aggregator import Aggregator
 from actors.device import Fleet, on
-
-ANSWER_S = 5.0
-EXPECTED = "expected host:port of a Ray cluster, or auto for one on this machine"
-
-
-class NoCluster(ConnectionError):
-    """No Ray cluster answers where one was asked for."""
 
 
 class AggregatorLost(Exception):
@@ -48,23 +42,19 @@ class Cluster:
         return self
 
     def start(self, fleet: Fleet) -> dict[str, int]:
-        """Start an aggregator, on this process's node, and its device actors; gives their number and their resident bytes."""
+        """Start an aggregator, on this process's node, and its device actors; gives their number and resident bytes."""
         options = {"name": "aggregator", "namespace": self.namespace}
         actor: Any = Aggregator
         self._aggregator = actor.options(**options, **on(ray.get_runtime_context().get_node_id())).remote()
-        self.started = ray.get(self._aggregator.start.remote(replace(fleet, namespace=self.namespace)))
+        with _aggregator_at_work():
+            self.started = ray.get(self._aggregator.start.remote(replace(fleet, namespace=self.namespace)))
         return self.started
 
     def play(self, entry: str, *arguments: Any) -> Iterator[Any]:
         """Stream what ``entry(executor, *arguments)`` yields in the aggregator. Raises AggregatorLost, and what that raised."""
-        try:
+        with _aggregator_at_work():
             for lot in self._aggregator.run.options(num_returns="streaming").remote(entry, *arguments):
                 yield from ray.get(lot)
-        except RayActorError as error:
-            if isinstance(error, RayTaskError):  # of another actor, told by this one
-                raise
-            words = "the aggregator's process ended: killed, out of memory, or lost with its node; a run cannot go on without"
-            raise AggregatorLost(words) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
@@ -75,10 +65,22 @@ class Cluster:
             disconnect()
 
 
+@contextmanager
+def _aggregator_at_work() -> Iterator[None]:
+    """Raises AggregatorLost when its process ends."""
+    try:
+        yield
+    except RayActorError as error:
+        if isinstance(error, RayTaskError):  # of another actor, told by this one
+            raise
+        words = "the aggregator's process ended: killed, out of memory, or lost with its node; a run cannot go on without it"
+        raise AggregatorLost(words) from error
+
+
 def connect(address: str | None, *, dashboard: bool, processors: int | None = None) -> None:
     """Join the cluster at ``address``, or start a local one for this process (with so many processors). Raises NoCluster."""
-    if address is not None and address != "auto":
-        _require_answer(address)
+    if address is not None:
+        require_answer(address)
     local: dict[str, Any] = {} if address else {"include_dashboard": dashboard, "num_cpus": processors}
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
@@ -86,17 +88,6 @@ def connect(address: str | None, *, dashboard: bool, processors: int | None = No
         if address is None:
             raise
         raise NoCluster(f"got {address}, where no Ray cluster answers; {EXPECTED}") from error
-
-
-def _require_answer(address: str) -> None:
-    """Raises NoCluster where nothing listens: Ray itself would ask again for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        raise NoCluster(f"got {address}; {EXPECTED}")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
-    except (OSError, OverflowError) as error:
-        raise NoCluster(f"got {address}, where nothing answers ({error}); {EXPECTED}") from error
 
 
 def disconnect() -> None:

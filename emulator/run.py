@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actors.address import NoCluster
 from actors.inline import Inline, TimingOnly
 from actors.program import Executor, path_of
 from emulator.blueprint import Blueprint
@@ -125,7 +126,7 @@ def _on_ray(
     if options.address is not None:
         # Heads ask for their token by default; that this process has one must be said before Ray is imported.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
-    from actors.cluster import Cluster, NoCluster  # Ray takes a second to import: only runs that use it pay
+    from actors.cluster import Cluster  # Ray takes a second to import: only runs that use it pay
     from actors.device import Fleet
 
     folder, report = about

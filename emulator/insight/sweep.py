@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from actors.address import NoCluster, require_answer
 from emulator.insight.runs import Answer, Asked, answers
 from emulator.nearest import unknown
 from emulator.reading import ScenarioError, find, read_scenario
@@ -105,8 +106,16 @@ def _wrong(path: Path, key: str, got: object, accepted: str) -> ScenarioError:
 
 
 def sweep(plan: Sweep, say: Callable[[str], None], jobs: int | None = None, address: str | None = None) -> int:
-    """Run what is not there yet; gives how many runs failed. ``sweep.csv`` is whole after every run."""
+    """Run what is not there yet; gives how many runs failed. ``sweep.csv`` is whole after every run.
+
+    Raises ScenarioError before anything runs: for settings, and where no cluster answers at ``address``.
+    """
     asked = plan.asked(address)
+    if address is not None:
+        try:
+            require_answer(address)
+        except NoCluster as error:
+            raise ScenarioError(f"--address: {error}") from error
     plan.out.mkdir(parents=True, exist_ok=True)
     told: dict[int, Answer] = {}
     try:

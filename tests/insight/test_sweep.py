@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -149,3 +150,13 @@ def test_a_process_that_dies_is_told_and_takes_nobody_along(tmp_path: Path) -> N
     found = dict(answers([Deadly(scenario, (), tmp_path / "out"), good], jobs=2))
     assert found[0].error == "the process died (out of memory, or killed)"
     assert found[1].folder is not None
+
+
+def test_an_address_where_no_cluster_answers_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything runs, not for each run."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]  # nobody listens there any more below
+    assert main(["sweep", str(sweep_file(tmp_path, seeds=[1, 2])), "--address", f"127.0.0.1:{port}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"emulator: error: --address: got 127.0.0.1:{port}, where nothing answers")
+    assert not (tmp_path / "out").exists()
