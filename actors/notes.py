@@ -21,11 +21,11 @@ class Notes:
     """An actor's notes, one file for each call that is being played. Calls are known by what is in them."""
 
     def __init__(self, folder: Path, actor: str) -> None:
-        self._begins = folder / f"edge-emulator-{actor}-"
+        self._prefix = folder / f"edge-emulator-{actor}-"
 
     def of(self, payload: bytes) -> "Note":
         """The note of a call, as processes before this one left it."""
-        return Note(f"{self._begins}{blake2b(payload, digest_size=8).hexdigest()}")
+        return Note(f"{self._prefix}{blake2b(payload, digest_size=8).hexdigest()}")
 
 
 class Note:

@@ -22,8 +22,9 @@ def nodes() -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(words, env=ENVIRONMENT, text=True, **pipes) as process:  # type: ignore[call-overload]
         try:
             yield process
-        finally:
             process.communicate("\n\n", timeout=60)
+        finally:
+            process.kill()  # one that hangs would be waited for
 
 
 def test_a_node_that_is_lost_changes_nothing(nodes: subprocess.Popen[str], tmp_path: Path) -> None:
